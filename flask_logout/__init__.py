@@ -1,0 +1,49 @@
+"""Really log a user out of a JWT API: Flask-JWT-Extended, with revocation that holds."""
+
+from __future__ import annotations
+
+import typing as t
+from importlib import import_module
+
+if t.TYPE_CHECKING:
+    from .document import openapi as openapi
+    from .errors import ConfigError as ConfigError
+    from .errors import ExternalAPIError as ExternalAPIError
+    from .errors import LogoutError as LogoutError
+    from .errors import StoreUnavailableError as StoreUnavailableError
+    from .extension import LogoutExtension as LogoutExtension
+    from .revocation import Revocation as Revocation
+    from .schemas import ErrorItem as ErrorItem
+    from .signals import logged_out as logged_out
+    from .signals import revoked as revoked
+    from .signals import store_unavailable as store_unavailable
+    from .state import LogoutTokens as LogoutTokens
+    from .tokens import session_claims as session_claims
+
+_HOMES = {
+    "ConfigError": "errors",
+    "ErrorItem": "schemas",
+    "ExternalAPIError": "errors",
+    "LogoutError": "errors",
+    "LogoutExtension": "extension",
+    "LogoutTokens": "state",
+    "Revocation": "revocation",
+    "StoreUnavailableError": "errors",
+    "logged_out": "signals",
+    "openapi": "document",
+    "revoked": "signals",
+    "session_claims": "tokens",
+    "store_unavailable": "signals",
+}
+
+__all__ = sorted(_HOMES)
+
+
+# Names are imported when they are used: pytest imports this package on every run, for
+# the plugin in flask_logout.testing, and that must cost and break nothing.
+def __getattr__(name: str) -> t.Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

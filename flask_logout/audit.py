@@ -1,0 +1,56 @@
+"""The log: one line per event on the logger ``flask_logout``, never a token.
+
+The words are those of the OWASP Logging Vocabulary Cheat Sheet; the time is UTC.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+
+from . import tokens
+from .revocation import Kind
+from .revocation import Revocation
+
+logger = logging.getLogger("flask_logout")
+
+_EVENTS: dict[Kind, str] = {
+    "token": "authn_token_revoked",
+    "session": "session_logout",
+    "subject": "session_logout_all",
+    "everyone": "session_logout_everyone",
+}
+
+
+def log_revoked(revocations: t.Sequence[Revocation]) -> None:
+    """Log that something was revoked.
+
+    :param revocations: what one act revoked, of one subject.
+    """
+    first = revocations[0]
+    kinds = dict.fromkeys(_EVENTS[x.kind] for x in revocations)
+    ids = dict.fromkeys(x.token_id for x in revocations if x.token_id)
+    _log(
+        logging.INFO,
+        "+".join(kinds),
+        subject=first.subject,
+        ids=list(ids) or None,
+        reason=first.reason,
+        actor=first.actor,
+    )
+
+
+def log_store_unavailable(error: Exception) -> None:
+    """Log that a request was refused since the store did not answer.
+
+    :param error: what the engine said, and the remedy where there is one.
+    """
+    _log(logging.ERROR, "store_unavailable", error=str(error))
+
+
+def _log(level: int, event: str, **values: t.Any) -> None:
+    # JSON escapes line breaks, so no value can forge a second line.
+    shown = {name: value for name, value in values.items() if value is not None}
+    at = tokens.now().isoformat(timespec="milliseconds")
+    logger.log(level, "%s %s %s", at, event, json.dumps(shown))

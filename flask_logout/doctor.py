@@ -1,0 +1,182 @@
+"""The checks of ``flask logout check``: what is wrong with an app, and what to do."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import timedelta
+
+from flask import current_app
+from flask_jwt_extended.config import config
+from flask_jwt_extended.default_callbacks import default_decode_key_callback
+from flask_jwt_extended.internal_utils import get_jwt_manager
+
+from . import blocklist
+from . import tokens
+from .errors import LogoutError
+from .errors import StoreUnavailableError
+from .state import LogoutState
+
+CLOCK_TOLERANCE = timedelta(seconds=1)
+"""How far the store's clock may be from this machine's."""
+
+_SECRET = "the secret (JWT_SECRET_KEY, or else SECRET_KEY)"
+# RFC 7518 3.2: at least as long as the hash.
+_SECRET_SIZES = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+Check = t.Callable[[LogoutState], t.Optional[str]]
+
+
+def run(check: Check, state: LogoutState) -> str | None:
+    """Run one check on the current app.
+
+    :param check: one of :data:`CHECKS`.
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, in one line, or ``None``.
+    """
+    try:
+        return check(state)
+    # What Flask-JWT-Extended, or our reading of it, makes of a setting that is wrong.
+    except (LogoutError, RuntimeError, TypeError) as e:
+        return first_line(e)
+
+
+def first_line(error: Exception) -> str:
+    """Cut what an error says to one line; what drivers add is the statement.
+
+    :param error: the error.
+    :returns: the first line, without a full stop.
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+
+
+def check_hook(state: LogoutState) -> str | None:
+    """Check that every protected route asks whether its token is revoked.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    return blocklist.problem_of(current_app)
+
+
+def check_store(state: LogoutState) -> str | None:
+    """Check that the place where revocations are kept is there, and as it must be.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    try:
+        return "; ".join(state.store.inspect().list_problems()) or None
+    except StoreUnavailableError as e:
+        return _unreachable(e)
+
+
+def check_clock(state: LogoutState) -> str | None:
+    """Check that this machine and the store agree what time it is.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    before = tokens.now()
+    try:
+        theirs = state.store.inspect().read_clock()
+    except StoreUnavailableError as e:
+        return _unreachable(e)
+    behind, ahead = before - theirs, theirs - tokens.now()
+    if max(behind, ahead) < CLOCK_TOLERANCE:
+        return None
+    seconds = max(behind, ahead).total_seconds()
+    return (
+        f"the store's clock is {seconds:.1f} seconds"
+        f" {'ahead of' if ahead > behind else 'behind'} this machine's: a token that a"
+        " machine with a fast clock issued can outlive a log-out-everywhere. Keep both"
+        " on NTP."
+    )
+
+
+def check_lifetimes(state: LogoutState) -> str | None:
+    """Check that tokens die, and not later than their revocations are forgotten.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    lifetimes = {
+        "JWT_ACCESS_TOKEN_EXPIRES": config.access_expires,
+        "JWT_REFRESH_TOKEN_EXPIRES": config.refresh_expires,
+    }
+    endless = " and ".join(name for name, value in lifetimes.items() if not value)
+    if endless:
+        return (
+            f"{endless}: such tokens never expire, so their revocations are never"
+            " forgotten, and the table only grows. Set a timedelta."
+        )
+    longest = tokens.retention(timedelta(0), None).max_lifetime
+    kept = state.settings.max_token_lifetime
+    if longest is not None and kept is not None and kept < longest:
+        return (
+            f"LOGOUT_MAX_TOKEN_LIFETIME is {kept}, but tokens live for {longest}: the"
+            " revocation of a session or a user is forgotten while its tokens still"
+            f" live. Set it to {longest} or more, or leave it out."
+        )
+    return None
+
+
+def check_margin(state: LogoutState) -> str | None:
+    """Check that revocations outlast the differences of clocks that are tolerated.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    margin = state.settings.purge_margin
+    leeway = tokens.retention(margin, margin).leeway
+    if leeway <= margin:
+        return None
+    return (
+        f"JWT_DECODE_LEEWAY is {leeway}, so clocks may differ by that much, but"
+        f" LOGOUT_PURGE_MARGIN is {margin}: a machine whose clock is ahead forgets a"
+        " revocation while others still take the token. Set LOGOUT_PURGE_MARGIN to"
+        f" {leeway} or more, or the leeway to seconds."
+    )
+
+
+def check_secret(state: LogoutState) -> str | None:
+    """Check that the key tokens are verified with is there and hard to guess.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    # What a loader of the app's own returns depends on the token.
+    if get_jwt_manager()._decode_key_callback is not default_decode_key_callback:
+        return None
+    key: t.Any = config.decode_key
+    least = _SECRET_SIZES.get(config.algorithm, 0)
+    if not least:
+        return None
+    octets = key.encode() if isinstance(key, str) else key
+    if not isinstance(octets, bytes):
+        kind = type(octets).__name__
+        return f"{_SECRET} is of the type {kind}. Make it a string or bytes."
+    if len(octets) >= least:
+        return None
+    return (
+        f"{_SECRET} has {len(octets)} bytes: whoever has one token can guess it, and"
+        f" forge any. {config.algorithm} needs {least} or more (RFC 7518 3.2): python -c"
+        f" 'import secrets; print(secrets.token_hex({least}))'"
+    )
+
+
+def _unreachable(error: StoreUnavailableError) -> str:
+    return (
+        f"the store did not answer ({first_line(error)}). Start it, or correct"
+        " SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI."
+    )
+
+
+CHECKS: dict[str, Check] = {
+    "blocklist hook": check_hook,
+    "store": check_store,
+    "clock": check_clock,
+    "token lifetimes": check_lifetimes,
+    "purge margin": check_margin,
+    "secret": check_secret,
+}
+"""Every check, by what it checks."""

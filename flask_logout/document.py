@@ -1,0 +1,194 @@
+"""The OpenAPI document of the endpoint, made from the models of its JSON."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from copy import deepcopy
+from importlib.metadata import version
+
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import models_json_schema
+from pydantic_core.core_schema import WithDefaultSchema
+
+from .errors import RETRY_AFTER
+from .schemas import ContentTooLarge
+from .schemas import DEFAULT_MAX_TOKEN_LENGTH
+from .schemas import Envelope
+from .schemas import error_item
+from .schemas import ErrorCode
+from .schemas import EXAMPLE_TOKEN
+from .schemas import ExternalAPIErrorData
+from .schemas import ExternalAPIFailed
+from .schemas import InvalidToken
+from .schemas import LoggedOut
+from .schemas import LogoutRequest
+from .schemas import ServiceUnavailable
+from .schemas import ValidationErrorData
+from .schemas import ValidationFailed
+
+_Json = dict[str, t.Any]
+
+_REFS = "#/components/schemas/{model}"
+
+# A value that is refused with each code, and why.
+_CAUSES: dict[ErrorCode, tuple[object, str]] = {
+    "invalid_json": ([1, 2], "No body, no JSON, no object, or not application/json"),
+    "required": ("", "Missing, null, or an empty or blank string"),
+    "string_expected": (42, "Not a string"),
+    "too_long": (EXAMPLE_TOKEN, "Longer than any token that is taken"),
+    "invalid": (
+        EXAMPLE_TOKEN,
+        "Malformed, forged, of another issuer or audience, or not valid yet",
+    ),
+    "wrong_token_type": (EXAMPLE_TOKEN, "A genuine token of another type"),
+    "wrong_subject": (
+        EXAMPLE_TOKEN,
+        "A genuine refresh token of another subject or issuer than the access token's",
+    ),
+}
+
+_NO_STORE: _Json = {
+    "Cache-Control": {
+        "description": "No cache may keep the answer.",
+        "required": True,
+        "schema": {"type": "string", "const": "no-store"},
+    }
+}
+_HEADERS: dict[int, _Json] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "`Bearer` alone where no token came, else with the cause in"
+            " words (RFC 6750, section 3).",
+            "required": True,
+            "schema": {
+                "type": "string",
+                "pattern": '^Bearer( error="invalid_token", error_description="[^"]*")?$',
+            },
+        }
+    },
+    503: {
+        "Retry-After": {
+            "description": "When to ask again, in seconds.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 0, "examples": [RETRY_AFTER]},
+        }
+    },
+}
+
+
+class _JsonSchema(GenerateJsonSchema):
+    """Without titles and defaults, which would only repeat names and constants."""
+
+    def field_title_should_be_set(self, schema: t.Any) -> bool:
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> _Json:
+        return self.generate_inner(schema["schema"])
+
+
+def openapi(
+    *, url_prefix: str = "/auth", max_token_length: int = DEFAULT_MAX_TOKEN_LENGTH
+) -> dict[str, t.Any]:
+    """Describe the endpoint as OpenAPI 3.1, from the models of its JSON.
+
+    :param url_prefix: ``LOGOUT_URL_PREFIX`` of the app.
+    :param max_token_length: ``LOGOUT_MAX_TOKEN_LENGTH`` of the app, in characters.
+    :returns: a document of one path, to be written as JSON or merged into the app's.
+    """
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Flask-Logout", "version": version("Flask-Logout")},
+        "paths": {f"{url_prefix}/logout": {"post": _operation()}},
+        "components": {
+            "schemas": _schemas(max_token_length),
+            "securitySchemes": {
+                "accessToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "The access token of the login that ends.",
+                }
+            },
+        },
+    }
+
+
+def _operation() -> _Json:
+    examples = {"logout": {"value": {"refresh_token": EXAMPLE_TOKEN}}}
+    return {
+        "operationId": "logout",
+        "summary": "Revoke the access token and the refresh token of a login",
+        "description": "Both tokens are checked first, then revoked by one statement."
+        " An answer other than 200 means that nothing changed. A genuine refresh token"
+        " that has expired or is revoked already is no error. Unknown fields in the"
+        " body are ignored.",
+        "security": [{"accessToken": []}],
+        "requestBody": {
+            "description": "The refresh token that belongs to the access token.",
+            "required": True,
+            "content": _content([LogoutRequest], examples),
+        },
+        "responses": _responses(),
+    }
+
+
+def _responses() -> _Json:
+    by_code: dict[int, list[tuple[str, str, Envelope]]] = {}
+    for name, summary, envelope in _answers():
+        by_code.setdefault(envelope.code, []).append((name, summary, envelope))
+    return {str(code): _response(code, found) for code, found in by_code.items()}
+
+
+def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
+    """Make every documented answer once, with its name and when it comes."""
+    yield "logged_out", "Logged out", LoggedOut()
+    for code, (value, summary) in _CAUSES.items():
+        key = "body" if code == "invalid_json" else "refresh_token"
+        data = ValidationErrorData(errors=[error_item(key, code, value)])
+        yield code, summary, ValidationFailed(data=data)
+    details = {"upstream": "identity provider", "status": 502}
+    failure = ExternalAPIErrorData(errors=[], details=details)
+    summary = "An upstream that must also forget the tokens failed"
+    yield "external_api_error", summary, ExternalAPIFailed(data=failure)
+    summary = "Missing, malformed, forged, expired, revoked, or a refresh token"
+    yield "invalid_token", summary, InvalidToken()
+    yield "content_too_large", "Larger than the app takes", ContentTooLarge()
+    yield "service_unavailable", "No answer from the store", ServiceUnavailable()
+
+
+def _response(code: int, found: list[tuple[str, str, Envelope]]) -> _Json:
+    models = list(dict.fromkeys(type(envelope) for _, _, envelope in found))
+    examples = {
+        name: {"summary": summary, "value": json.loads(envelope.to_json())}
+        for name, summary, envelope in found
+    }
+    return {
+        "description": " Or: ".join(str(model.__doc__) for model in models),
+        "headers": deepcopy({**_NO_STORE, **_HEADERS.get(code, {})}),
+        "content": _content(models, examples),
+    }
+
+
+def _content(models: t.Sequence[type], examples: _Json) -> _Json:
+    refs = [{"$ref": _REFS.format(model=model.__name__)} for model in models]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    return {"application/json": {"schema": schema, "examples": examples}}
+
+
+def _schemas(max_token_length: int) -> _Json:
+    answers = list(dict.fromkeys(type(envelope) for _, _, envelope in _answers()))
+    models: list[tuple[t.Any, JsonSchemaMode]] = [(LogoutRequest, "validation")]
+    models += [(model, "serialization") for model in answers]
+    _, made = models_json_schema(
+        models, ref_template=_REFS, schema_generator=_JsonSchema
+    )
+    schemas: _Json = made["$defs"]
+    request = schemas[LogoutRequest.__name__]["properties"]
+    request["refresh_token"]["maxLength"] = max_token_length
+    for model in answers:
+        for name, field in Envelope.model_fields.items():
+            shown = schemas[model.__name__]["properties"][name]
+            shown.setdefault("description", field.description)
+    return schemas

@@ -1,0 +1,178 @@
+"""The extension: wires the rooms of this package to an app, and is its Python API."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import current_app
+from flask import Flask
+from flask_jwt_extended import JWTManager
+
+from . import blocklist
+from . import tokens
+from .blueprint import answer_strays
+from .blueprint import make_blueprint
+from .claims import Claims
+from .cli import logout as commands
+from .config import Settings
+from .errors import ConfigError
+from .errors import register_on_app
+from .opening import open_store
+from .state import EXTENSION
+from .state import LogoutState
+from .state import Upstream
+
+if t.TYPE_CHECKING:
+    from .stores import AppSession
+
+
+class LogoutExtension:
+    """Give an app that uses Flask-JWT-Extended a logout that is true.
+
+    It registers ``POST /auth/logout`` and refuses revoked tokens on every route. Create
+    the ``SQLAlchemy`` and the ``JWTManager`` of the app first; where one is missing it
+    is created. One object serves any number of apps, and keeps nothing about them.
+
+    :param app: the app to set up at once; ``None``: call :meth:`init_app` later.
+    :raises ConfigError: see :meth:`init_app`.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._upstreams: list[Upstream] = []
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set up an app, which has been configured.
+
+        :param app: the app.
+        :raises ConfigError: the app was set up before, a setting is wrong, the
+            blocklist loader of the app is a coroutine function, or its database is of a
+            kind that is not supported; the message names the remedy.
+        """
+        if EXTENSION in app.extensions:
+            raise ConfigError(
+                "this app has a LogoutExtension already. Call LogoutExtension(app) or"
+                " init_app(app) once per app."
+            )
+        settings = Settings.from_app(app)
+        store = open_store(app, settings)
+        if "flask-jwt-extended" not in app.extensions:
+            JWTManager(app)
+        with app.app_context():
+            # What is wrong with JWT_* shows now, not at the first logout.
+            tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+        blocklist.install(app, app.extensions["flask-jwt-extended"])
+        state = LogoutState(settings, store, self._upstreams, app.config)
+        app.extensions[EXTENSION] = state
+        app.register_blueprint(make_blueprint(settings.url_prefix))
+        register_on_app(app, jwt_errors=settings.app_wide_errors)
+        app.cli.add_command(commands)
+        if settings.app_wide_errors:
+            answer_strays(app, settings.url_prefix)
+
+    def upstream(self, function: Upstream) -> Upstream:
+        """Register what else must forget the tokens of a logout; a decorator.
+
+        It is called with :class:`LogoutTokens` after both tokens have been verified and
+        before they are revoked. Raise :exc:`ExternalAPIError` in it to tell the client
+        why it failed; after any exception nothing is revoked.
+
+        :param function: the callable, a coroutine function included.
+        :returns: the callable.
+        """
+        self._upstreams.append(function)
+        return function
+
+    def revoke_token(
+        self, claims: Claims, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """Revoke one token, with its session where it has a ``sid``.
+
+        :param claims: the claims of the token, of ``get_jwt()`` or ``decode_token()``.
+        :param reason: why, for the record, up to 255 characters.
+        :param actor: who does it, for the record, up to 255 characters.
+        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        """
+        _state().revoke_token(claims, reason=reason, actor=actor)
+
+    def revoke_session(
+        self, sid: str, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """Revoke every token of one login, those of later refreshes included.
+
+        :param sid: the ``sid`` claim of its tokens, see :func:`session_claims`.
+        :param reason: why, for the record, up to 255 characters.
+        :param actor: who does it, for the record, up to 255 characters.
+        :raises ValueError: the ``sid`` is empty.
+        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        """
+        _state().revoke_session(sid, reason=reason, actor=actor)
+
+    def revoke_user(
+        self,
+        identity: t.Any,
+        *,
+        keep_session: str | None = None,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Log a user out everywhere: revoke every token issued up to now (ASVS 7.4).
+
+        :param identity: what ``create_access_token`` takes: it passes through the app's
+            ``user_identity_loader``.
+        :param keep_session: the ``sid`` of the one login that stays, for a password
+            change (ASVS 5.0 7.4.3); ``None``: none stays.
+        :param session: ``db.session``: the revocation is then committed or rolled back
+            with the app's own change, and logged and signalled once it is committed;
+            ``None``: it is committed when this returns.
+        :param reason: why, for the record, up to 255 characters.
+        :param actor: who does it, for the record, up to 255 characters.
+        :raises ValueError: the identity is ``None``.
+        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        """
+        _state().revoke_user(
+            identity,
+            keep_session=keep_session,
+            session=session,
+            reason=reason,
+            actor=actor,
+        )
+
+    def revoke_everyone(
+        self, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """Revoke every token of every user issued up to now: the panic button.
+
+        :param reason: why, for the record, up to 255 characters.
+        :param actor: who does it, for the record, up to 255 characters.
+        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        """
+        _state().revoke_everyone(reason=reason, actor=actor)
+
+    def is_revoked(self, claims: Claims) -> bool:
+        """Tell whether a token is revoked under any of its keys, in one round trip.
+
+        :param claims: the claims of a verified token.
+        :returns: ``True``: refuse it.
+        :raises StoreUnavailableError: the store did not answer: refuse it too.
+        """
+        return _state().is_revoked(claims)
+
+    def purge(self) -> int:
+        """Forget every revocation that no living token needs, in batches.
+
+        :returns: how many were forgotten.
+        :raises StoreUnavailableError: the store did not answer; call it again later.
+        """
+        return sum(_state().purge())
+
+
+def _state() -> LogoutState:
+    try:
+        return t.cast(LogoutState, current_app.extensions[EXTENSION])
+    except KeyError:
+        raise ConfigError(
+            "the current app has no LogoutExtension. Call init_app(app) first."
+        ) from None

@@ -1,0 +1,109 @@
+"""Which store an app gets, by its settings."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import NoSuchModuleError
+
+from .config import Settings
+from .errors import ConfigError
+from .stores import Store
+from .stores.connecting import engine_for
+from .stores.connecting import engine_of
+from .stores.engine import OwnEngine
+from .stores.sqlalchemy import make_table
+from .stores.sqlalchemy import SQLAlchemyStore
+from .stores.types import DIALECTS
+
+EMBEDDED_URI = "sqlite:///logout.db"
+"""The database of an app that has none: a file in its instance folder."""
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+"""What a ``LOGOUT_STORE_URI`` of Redis begins with."""
+
+
+def open_store(app: Flask, settings: Settings) -> Store:
+    """Open the store that the settings of an app ask for; nothing is connected yet.
+
+    :param app: the app.
+    :param settings: its settings.
+    :returns: the store, behind a copy in memory where that is switched on.
+    :raises ConfigError: a setting names what is not there, or not supported.
+    """
+    store = _open(app, settings)
+    if settings.max_staleness:
+        from .mirror import Mirror
+
+        store = Mirror(store, max_staleness=settings.max_staleness)
+    return store
+
+
+def _open(app: Flask, settings: Settings) -> Store:
+    uri = settings.store_uri
+    if uri is None:
+        return _open_database_of(app, settings)
+    if uri.partition(":")[0] in REDIS_SCHEMES:
+        from .stores.redis import RedisStore
+
+        return RedisStore(uri, timeout=settings.timeout)
+    return _open_own_database(uri, settings)
+
+
+def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
+    is_embedded = _ensure_database(app)
+    db: SQLAlchemy = app.extensions["sqlalchemy"]
+    bind_key = settings.bind_key
+    with app.app_context():
+        if bind_key not in db.engines:
+            raise ConfigError(
+                f"LOGOUT_BIND_KEY is {bind_key!r}, which SQLALCHEMY_BINDS does not have."
+                " Add it there, or leave LOGOUT_BIND_KEY out for the default database."
+            )
+        app_engine = db.engines[bind_key]
+    _check_dialect(app_engine.dialect.name)
+    engine = OwnEngine(engine_for(app_engine, settings.timeout), settings.timeout)
+    table = make_table(db.metadatas[bind_key], settings.table_name)
+    store = SQLAlchemyStore(table, engine, announces=bool(settings.max_staleness))
+    if is_embedded:
+        store.inspect().create()
+        # For ever: who reads the file no longer waits for who writes it.
+        engine.execute(sa.text("PRAGMA journal_mode = WAL"))
+        # Nothing open may be carried into forked workers.
+        engine.dispose()
+    return store
+
+
+def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
+    try:
+        url = sa.make_url(uri)
+        _check_dialect(url.get_dialect().name)
+    except (ArgumentError, NoSuchModuleError):
+        raise ConfigError(
+            "LOGOUT_STORE_URI is neither a URL of Redis nor of a database that"
+            " SQLAlchemy knows. Set it to one, or leave it out for the app's database."
+        ) from None
+    engine = OwnEngine(lambda _: engine_of(url, settings.timeout), settings.timeout)
+    return SQLAlchemyStore(make_table(sa.MetaData(), settings.table_name), engine)
+
+
+def _check_dialect(name: str) -> None:
+    if name not in DIALECTS:
+        raise ConfigError(
+            f"the database is of the kind {name!r}, which is not supported. Name one of"
+            f" {', '.join(sorted(DIALECTS))} with LOGOUT_BIND_KEY or LOGOUT_STORE_URI."
+        )
+
+
+def _ensure_database(app: Flask) -> bool:
+    """Create the SQLAlchemy of an app that has none; tell whether it is embedded."""
+    if "sqlalchemy" in app.extensions:
+        return False
+    uri = app.config.get("SQLALCHEMY_DATABASE_URI")
+    is_embedded = not uri and not app.config.get("SQLALCHEMY_BINDS")
+    if is_embedded:
+        app.config["SQLALCHEMY_DATABASE_URI"] = EMBEDDED_URI
+    SQLAlchemy(app)
+    return is_embedded

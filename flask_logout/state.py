@@ -1,0 +1,251 @@
+"""What the extension keeps per app, and what it does with it: revoke, and ask."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from contextlib import contextmanager
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from itertools import count
+
+from flask import Flask
+
+from . import audit
+from . import signals
+from . import tokens
+from .claims import Claims
+from .claims import lookup_of
+from .claims import make_key
+from .config import Settings
+from .errors import StoreUnavailableError
+from .revocation import covers
+from .revocation import Kind
+from .revocation import merge
+from .revocation import Retention
+from .revocation import Revocation
+from .revocation import revoke_claims
+from .revocation import shown
+from .stores import Store
+from .stores.transaction import call_after_commit
+
+if t.TYPE_CHECKING:
+    from .stores import AppSession
+
+EXTENSION = "logout"
+"""The key of the state in ``app.extensions``."""
+
+PURGE_BATCH = 1000
+"""How many revocations one statement forgets at most."""
+
+PURGE_REST = 0.5
+"""How long a purge rests after a batch, as a multiple of what the batch took, so that
+the checks of others do not feel it."""
+
+
+@dataclass(frozen=True)
+class LogoutTokens:
+    """A pair of verified tokens that is about to be revoked."""
+
+    access: Claims
+    """The claims of the access token."""
+
+    refresh: Claims
+    """The claims of the refresh token, which may have expired."""
+
+    refresh_token: str = field(repr=False)
+    """The refresh token itself, for an upstream that has to see it."""
+
+
+Upstream = t.Callable[[LogoutTokens], object]
+
+
+@dataclass(frozen=True)
+class LogoutState:
+    """One per app, in ``app.extensions["logout"]``; it never changes.
+
+    The verbs are those of :class:`.LogoutExtension`, which documents them.
+    """
+
+    settings: Settings
+    """The settings of the app."""
+
+    store: Store
+    """Where the revocations of the app are kept."""
+
+    upstreams: t.Sequence[Upstream]
+    """What else must forget the tokens of a logout."""
+
+    config: t.Mapping[str, t.Any] = field(repr=False)
+    """The configuration of the app, in which there are secrets."""
+
+    counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
+    """Counts the revocations of this worker, for housekeeping."""
+
+    def is_revoked(self, claims: Claims) -> bool:
+        """See :meth:`.LogoutExtension.is_revoked`."""
+        # Every request comes here, so this does no more than it must.
+        keys, subject = lookup_of(claims, self.config["JWT_IDENTITY_CLAIM"])
+        try:
+            found = self.store.find(keys, subject=subject)
+        except StoreUnavailableError as e:
+            _announce(e)
+            raise
+        return bool(found) and any(covers(revocation, claims) for revocation in found)
+
+    def log_out(self, pair: LogoutTokens) -> None:
+        """Revoke a pair of tokens, or their sessions, in one statement."""
+        revocations = [self._of_claims(pair.access), self._of_claims(pair.refresh)]
+        self.revoke(merge(revocations), reason="logout", actor=revocations[0].subject)
+        app = tokens.current()
+        signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
+
+    def revoke_token(
+        self, claims: Claims, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """See :meth:`.LogoutExtension.revoke_token`."""
+        self.revoke([self._of_claims(claims)], reason=reason, actor=actor)
+
+    def revoke_session(
+        self, sid: str, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """See :meth:`.LogoutExtension.revoke_session`."""
+        if not sid:
+            raise ValueError("the sid is empty: pass the sid claim of a token")
+        self.revoke(self._of_kind("session", sid), reason=reason, actor=actor)
+
+    def revoke_user(
+        self,
+        identity: t.Any,
+        *,
+        keep_session: str | None = None,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """See :meth:`.LogoutExtension.revoke_user`."""
+        self.revoke_subject(
+            tokens.subject_for(identity),
+            keep_session=keep_session,
+            session=session,
+            reason=reason,
+            actor=actor,
+        )
+
+    def revoke_subject(
+        self,
+        subject: str,
+        *,
+        keep_session: str | None = None,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Revoke every token of a subject, spelled as the tokens spell it."""
+        revocations = self._of_kind("subject", subject, keep_session=keep_session)
+        self.revoke(revocations, session=session, reason=reason, actor=actor)
+
+    def revoke_everyone(
+        self, *, reason: str | None = None, actor: str | None = None
+    ) -> None:
+        """See :meth:`.LogoutExtension.revoke_everyone`."""
+        self.revoke(self._of_kind("everyone", None), reason=reason, actor=actor)
+
+    def revoke(
+        self,
+        revocations: t.Sequence[Revocation],
+        *,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Keep revocations, then log them, then signal them."""
+        reason, actor = shown(reason), shown(actor)
+        kept = [replace(x, reason=reason, actor=actor) for x in revocations]
+        with _announced():
+            self.store.add(kept, session=session)
+        app = tokens.current()
+        if session is None:
+            _tell(app, kept)
+            self._keep_house(len(kept))
+        else:
+            call_after_commit(session, lambda: _tell(app, kept))
+
+    def purge(self) -> t.Iterator[int]:
+        """Forget batch by batch, and tell after each how many went."""
+        while True:
+            began_at = time.monotonic()
+            with _announced():
+                forgotten = self.store.purge(tokens.now(), batch=PURGE_BATCH)
+            took = time.monotonic() - began_at
+            yield forgotten
+            if forgotten < PURGE_BATCH:
+                return
+            time.sleep(PURGE_REST * took)
+
+    def _keep_house(self, added: int) -> None:
+        """Forget a little now and then, so that nobody has to remember to purge."""
+        every = self.settings.purge_every
+        numbers = [next(self.counter) for _ in range(added)]
+        if every and any(number % every == 0 for number in numbers):
+            # What was revoked is revoked, whatever becomes of the tidying.
+            with suppress(StoreUnavailableError), _announced():
+                self.store.purge(tokens.now(), batch=PURGE_BATCH)
+
+    def _of_claims(self, claims: Claims) -> Revocation:
+        return revoke_claims(
+            claims,
+            now=tokens.now(),
+            retention=self._retention(),
+            identity_claim=self.config["JWT_IDENTITY_CLAIM"],
+        )
+
+    def _of_kind(
+        self, kind: Kind, value: str | None, *, keep_session: str | None = None
+    ) -> list[Revocation]:
+        now = tokens.now()
+        made = Revocation(
+            b"",
+            kind,
+            self._retention().of_lifetime(now),
+            cutoff=None if kind == "session" else now,
+            subject=shown(value) if kind == "subject" else None,
+            token_id=shown(value) if kind == "session" else None,
+        )
+        return [
+            replace(
+                made,
+                key=make_key(kind, issuer, value),
+                spared_session=make_key("session", issuer, keep_session)
+                if keep_session
+                else None,
+            )
+            for issuer in tokens.accepted_issuers()
+        ]
+
+    def _retention(self) -> Retention:
+        settings = self.settings
+        return tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+
+
+def _tell(app: Flask, revocations: t.Sequence[Revocation]) -> None:
+    audit.log_revoked(revocations)
+    why = {"reason": revocations[0].reason, "actor": revocations[0].actor}
+    signals.send(signals.revoked, app, revocations=revocations, **why)
+
+
+@contextmanager
+def _announced() -> t.Iterator[None]:
+    try:
+        yield
+    except StoreUnavailableError as e:
+        _announce(e)
+        raise
+
+
+def _announce(error: StoreUnavailableError) -> None:
+    """Log and signal a store that does not answer."""
+    audit.log_store_unavailable(error)
+    signals.send(signals.store_unavailable, tokens.current(), error=error)

@@ -1,0 +1,148 @@
+"""Where revocations are kept: the protocol that every engine fulfils."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+from types import EllipsisType
+
+from ..revocation import Kind
+from ..revocation import Revocation
+
+if t.TYPE_CHECKING:
+    from sqlalchemy.orm import scoped_session
+    from sqlalchemy.orm import Session
+
+    AppSession = Session | scoped_session[t.Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of what a store has kept, for a copy in memory."""
+
+    keys: t.Sequence[bytes]
+    """Keys under which something may be revoked."""
+
+    cursor: object
+    """Where the next page begins; only the store knows what is in it."""
+
+    has_more: bool
+    """Whether the next page can be read at once."""
+
+    total: int | None = None
+    """About how many live keys there are, on the first page only."""
+
+
+class Store(t.Protocol):
+    """Four verbs, and a look from outside.
+
+    Each raises :exc:`.StoreUnavailableError` where it cannot know.
+    """
+
+    def add(
+        self,
+        revocations: t.Sequence[Revocation],
+        *,
+        session: AppSession | None = None,
+    ) -> None:
+        """Keep them all, or none. Adding one twice changes nothing.
+
+        Of two under one key the later cutoff and the later ``expires_at`` are kept.
+
+        :param revocations: what to keep.
+        :param session: the app's own session, with which they are then committed or
+            rolled back; ``None``: they are committed when this returns.
+        """
+
+    def find(
+        self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
+    ) -> list[Revocation]:
+        """Find what is revoked under any of these keys, in one round trip.
+
+        :param keys: 1 or more keys.
+        :param subject: whose token they belong to, ``None`` where nobody is named; a
+            store on many servers needs it to know which of them to ask.
+        :returns: the revocations, in no order.
+        """
+
+    def changes(self, cursor: object | None) -> Page:
+        """Read a page of what was kept since a cursor, for a copy in memory.
+
+        Nothing is missed: what the store acknowledged before the call is on this page,
+        on the pages that follow, or was on those before. A key may come twice.
+
+        :param cursor: the cursor of the page before; ``None``: from the beginning, all
+            that is live.
+        :returns: the page.
+        """
+
+    def purge(self, now: datetime, *, batch: int) -> int:
+        """Forget some of what no living token needs.
+
+        :param now: the present, aware UTC.
+        :param batch: how many to forget at most, 1 or more.
+        :returns: how many were forgotten; fewer than ``batch``: no more are left.
+        """
+
+    def inspect(self) -> Inspection:
+        """Give what the command line asks of a store.
+
+        :returns: the store seen from outside.
+        """
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a store holds of one kind of revocation."""
+
+    live: int = 0
+    """How many are still needed."""
+
+    expired: int = 0
+    """How many may be forgotten."""
+
+    oldest: datetime | None = None
+    """When the first was kept, by the store's clock, aware UTC; ``None``: none."""
+
+    newest: datetime | None = None
+    """When the last was kept, by the store's clock, aware UTC; ``None``: none."""
+
+
+class Inspection(t.Protocol):
+    """What the command line asks of a store. Each raises as the four verbs do."""
+
+    place: str
+    """What the store is called in messages, without credentials."""
+
+    def create(self) -> None:
+        """Make the place where revocations are kept, where it is missing."""
+
+    def clear(self) -> None:
+        """Forget everything, for the tests of apps alone."""
+
+    def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
+        """Count what is kept, kind by kind; it reads everything.
+
+        :param now: the present, aware UTC.
+        :returns: a tally for each :data:`.Kind`, empty ones included.
+        """
+
+    def count_expired(self, now: datetime) -> int:
+        """Count what may be forgotten.
+
+        :param now: the present, aware UTC.
+        :returns: how many revocations no living token needs.
+        """
+
+    def read_clock(self) -> datetime:
+        """Read the clock of the store.
+
+        :returns: its present, aware UTC.
+        """
+
+    def list_problems(self) -> list[str]:
+        """Say what is wrong with the place where revocations are kept.
+
+        :returns: what is wrong and what to do, a line each; nothing where all is well.
+        """

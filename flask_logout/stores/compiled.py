@@ -1,0 +1,99 @@
+"""Statements that are compiled once, for what happens at every request."""
+
+from __future__ import annotations
+
+import typing as t
+
+import sqlalchemy as sa
+
+from .connecting import COMMITS
+
+Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
+
+
+class CompiledQuery:
+    """A query that is compiled once, and run on the driver's own cursor.
+
+    :param statement: the query.
+    :param engine: the engine it is run on.
+    """
+
+    def __init__(self, statement: Query, engine: sa.Engine) -> None:
+        options = engine.get_execution_options()
+        self.is_plain = not options.keys() & {"schema_translate_map", COMMITS}
+        compiled = statement.compile(dialect=engine.dialect)
+        self._sql = str(compiled)
+        self._names = compiled.positiontup if compiled.positional else None
+        params = compiled.params.items()
+        self._constants = {name: value for name, value in params if value is not None}
+        self._processors = [
+            column.type.dialect_impl(engine.dialect).result_processor(
+                engine.dialect, None
+            )
+            for column in statement.selected_columns
+        ]
+        self._is_native = not any(self._processors)
+
+    def run(
+        self, connection: sa.PoolProxiedConnection, parameters: t.Mapping[str, t.Any]
+    ) -> t.Sequence[t.Sequence[t.Any]]:
+        """Run the query, and give the connection back.
+
+        :param connection: a connection of the pool.
+        :param parameters: what to bind.
+        :returns: the rows it gave.
+        """
+        names = self._names
+        if self._constants:
+            parameters = {**self._constants, **parameters}
+        bound = parameters if names is None else [parameters[name] for name in names]
+        rows: t.Sequence[t.Sequence[t.Any]] | None = None
+        try:
+            cursor = connection.cursor()
+            cursor.execute(self._sql, bound)
+            rows = cursor.fetchall()
+            cursor.close()
+        finally:
+            # What was interrupted must not be answered to somebody else.
+            connection.invalidate() if rows is None else connection.close()
+        return rows if self._is_native else [self._read(row) for row in rows]
+
+    def _read(self, row: t.Sequence[t.Any]) -> list[t.Any]:
+        return [
+            value if process is None else process(value)
+            for value, process in zip(row, self._processors, strict=True)
+        ]
+
+
+class CompiledChange:
+    """An INSERT that is compiled once, and run as the driver's own SQL.
+
+    :param statement: the change.
+    :param engine: the engine it is run on.
+    """
+
+    def __init__(self, statement: sa.Insert, engine: sa.Engine) -> None:
+        dialect = engine.dialect
+        compiled = statement.compile(dialect=dialect)
+        self._sql = str(compiled)
+        names = compiled.positiontup if compiled.positional else None
+        self._names = names
+        self._processors = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+        }
+
+    def run(self, connection: sa.Connection, parameters: t.Mapping[str, t.Any]) -> None:
+        """Run the change.
+
+        :param connection: where to run it.
+        :param parameters: what to bind.
+        """
+        bound = {
+            name: value if process is None else process(value)
+            for name, value in parameters.items()
+            for process in [self._processors[name]]
+        }
+        names = self._names
+        ordered = bound if names is None else tuple(bound[name] for name in names)
+        connection.exec_driver_sql(self._sql, ordered)

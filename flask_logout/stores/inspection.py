@@ -1,0 +1,156 @@
+"""The table of revocations looked at from outside: what is in it, and is it right."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import StoreUnavailableError
+from ..revocation import Kind
+from ..revocation import KINDS
+from . import Tally
+from .engine import explain
+from .engine import OwnEngine
+from .types import DIALECTS
+from .types import INSTANT
+from .types import NOW
+from .types import to_utc
+
+# What a reflected text type says beside its length, on MySQL.
+_COLLATION = re.compile(r" (CHARACTER SET|COLLATE) .*")
+
+
+class SQLAlchemyInspection:
+    """What the command line asks of a table: :class:`.Inspection`.
+
+    :param table: the table.
+    :param engine: where it is.
+    """
+
+    def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
+        self.place = f"the table {table.name}"
+        self._table = table
+        self._engine = engine
+
+    def create(self) -> None:
+        """See :meth:`.Inspection.create`."""
+        self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
+        is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
+        for index in self._missing_indexes():
+            # MySQL has no IF NOT EXISTS here.
+            create = sa.schema.CreateIndex(index, if_not_exists=not is_mysql)
+            self._engine.execute(create)
+
+    def clear(self) -> None:
+        """See :meth:`.Inspection.clear`."""
+        self._engine.execute(sa.delete(self._table))
+
+    def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
+        """See :meth:`.Inspection.count_kinds`."""
+        column = self._table.c
+        expired = sa.func.count(sa.case((column.expires_at < now, 1)))
+        statement = sa.select(
+            column.kind,
+            (sa.func.count() - expired).label("live"),
+            expired.label("expired"),
+            sa.func.min(column.revoked_at).label("oldest"),
+            sa.func.max(column.revoked_at).label("newest"),
+        )
+        rows, _ = self._engine.execute(statement.group_by(column.kind))
+        found = {
+            row.kind: Tally(
+                row.live, row.expired, to_utc(row.oldest), to_utc(row.newest)
+            )
+            for row in rows
+        }
+        return {kind: found.get(kind, Tally()) for kind in KINDS}
+
+    def count_expired(self, now: datetime) -> int:
+        """See :meth:`.Inspection.count_expired`."""
+        statement = sa.select(sa.func.count()).where(self._table.c.expires_at < now)
+        rows, _ = self._engine.execute(statement)
+        return int(rows[0][0])
+
+    def read_clock(self) -> datetime:
+        """See :meth:`.Inspection.read_clock`."""
+        now = NOW[DIALECTS[self._engine.dialect.name]]
+        rows, _ = self._engine.execute(sa.select(sa.type_coerce(now, INSTANT)))
+        return to_utc(rows[0][0])
+
+    def list_problems(self) -> list[str]:
+        """See :meth:`.Inspection.list_problems`."""
+        faults, name = self._list_faults(), self._table.name
+        if faults is None:
+            return [
+                f"there is no table {name}. Run your migrations, or: flask logout init"
+            ]
+        if not faults:
+            return []
+        return [
+            f"{name} is not as it must be: {', '.join(faults)}. Make a migration that"
+            " mends it, or drop it once no token lives and run: flask logout init"
+        ]
+
+    def _list_faults(self) -> list[str] | None:
+        """Compare the table with the one that it should be; ``None``: there is none.
+
+        Names of indexes may differ, and further columns and indexes are the app's.
+        """
+        table = self._table
+        try:
+            with self._engine.connect() as connection:
+                inspector = sa.inspect(connection)
+                if not inspector.has_table(table.name, schema=table.schema):
+                    return None
+                columns = _column_faults(table, inspector)
+                return [*columns, *_index_faults(table, inspector)]
+        except (SQLAlchemyError, OSError) as e:
+            raise StoreUnavailableError(explain(e)) from e
+
+    def _missing_indexes(self) -> list[sa.Index]:
+        with self._engine.connect() as connection:
+            there = sa.inspect(connection).get_indexes(
+                self._table.name, schema=self._table.schema
+            )
+        names = {index["name"] for index in there}
+        missing = [index for index in self._table.indexes if index.name not in names]
+        return sorted(missing, key=lambda index: str(index.name))
+
+
+def _column_faults(table: sa.Table, inspector: sa.Inspector) -> t.Iterator[str]:
+    dialect = inspector.dialect
+    found = {
+        x["name"]: _spell(x["type"], x["nullable"], dialect)
+        for x in inspector.get_columns(table.name, schema=table.schema)
+    }
+    for column in table.columns:
+        right = _spell(column.type, bool(column.nullable), dialect)
+        if column.name not in found:
+            yield f"the column {column.name} ({right}) is missing"
+        elif found[column.name] != right:
+            yield f"the column {column.name} is {found[column.name]}, not {right}"
+
+
+def _index_faults(table: sa.Table, inspector: sa.Inspector) -> t.Iterator[str]:
+    key = inspector.get_pk_constraint(table.name, schema=table.schema)
+    if key["constrained_columns"] != table.primary_key.columns.keys():
+        yield "the primary key is not the column key"
+    indexes = inspector.get_indexes(table.name, schema=table.schema)
+    # The first column is what an index finds by.
+    served = {x["column_names"][0] for x in indexes}
+    for name in sorted(x.columns.keys()[0] for x in table.indexes):
+        if name not in served:
+            yield f"the index on {name} is missing"
+
+
+def _spell(
+    kind: sa.types.TypeEngine[t.Any], nullable: bool, dialect: sa.Dialect
+) -> str:
+    if isinstance(kind, sa.types.NullType):
+        return "of no known type"
+    spelled = _COLLATION.sub("", kind.compile(dialect=dialect))
+    return spelled if nullable else f"{spelled} NOT NULL"

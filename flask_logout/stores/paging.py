@@ -1,0 +1,137 @@
+"""The table read page by page, for a copy in memory: first all of it, then the news."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+import sqlalchemy as sa
+
+from ..claims import make_key
+from ..revocation import Revocation
+from . import Page
+from .engine import OwnEngine
+from .types import DIALECTS
+from .types import KEY
+from .types import NOW
+from .types import to_utc
+
+PAGE_SIZE = 2_500
+"""How many keys a page has at most."""
+
+OVERLAP = timedelta(seconds=10)
+"""How long a statement of ours may take from the clock to the commit. What is older in
+the news has been read before."""
+
+ANNOUNCED = "announced"
+"""The kind of a row that revokes nothing: it names, as ``spared_session``, a key under
+which the app's own transaction may revoke something once it commits."""
+
+_EPOCH = datetime(1970, 1, 2, tzinfo=timezone.utc)
+_ANNOUNCED_FOR = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where in the table a reader is."""
+
+    seen: datetime
+    """Up to when all was read, by the database's clock, but for what came late."""
+
+    scanned: bytes | None
+    """The last key of the page before; ``None``: all were read, news follow."""
+
+
+def announcement(key: bytes, now: datetime) -> Revocation:
+    """Tell copies in memory of a revocation that is not committed yet.
+
+    A copy then asks the store about the key, whenever the app commits.
+
+    :param key: the key of the revocation.
+    :param now: the present, aware UTC.
+    :returns: a row that revokes nothing, and is purged after a day.
+    """
+    kind: t.Any = ANNOUNCED
+    own_key = make_key(ANNOUNCED, None, key.hex())
+    return Revocation(own_key, kind, now + _ANNOUNCED_FOR, spared_session=key)
+
+
+class Pages:
+    """Reads a table page by page.
+
+    :param table: the table.
+    :param engine: where it is.
+    """
+
+    def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
+        self._table = table
+        self._engine = engine
+        key = table.c.key
+        # The same object for every page, so that it is compiled once.
+        self._scan_keys = (
+            _select_keys(table)
+            .where(key > sa.bindparam("last", type_=KEY))
+            .order_by(key)
+            .limit(sa.bindparam("size", type_=sa.Integer))
+        )
+
+    def read(self, cursor: Cursor | None) -> Page:
+        """Read the page of :meth:`.Store.changes`.
+
+        :param cursor: the cursor of the page before; ``None``: the first page.
+        :returns: the page.
+        :raises StoreUnavailableError: the database did not answer.
+        """
+        if cursor is None:
+            # Before the first key is read, so that nothing falls between the two.
+            newest = sa.select(sa.func.max(self._table.c.revoked_at))
+            ((latest,),), _ = self._engine.execute(newest)
+            return self._scan(Cursor(to_utc(latest) if latest else _EPOCH, b""))
+        return self._scan(cursor) if cursor.scanned else self._read_news(cursor)
+
+    def _scan(self, cursor: Cursor) -> Page:
+        last, size = cursor.scanned or b"", PAGE_SIZE
+        bound = {"last": last, "size": size}
+        rows = self._engine.query(self._scan_keys, bound)
+        scanned = bytes(rows[-1][0]) if len(rows) == size else None
+        total = None
+        if not last:
+            # Digests are spread evenly: how far a page reaches tells how many there are.
+            total = len(rows)
+            if scanned is not None:
+                total = size * 2**128 // max(1, int.from_bytes(scanned, "big"))
+        return Page(_named(rows), Cursor(cursor.seen, scanned), True, total)
+
+    def _read_news(self, cursor: Cursor) -> Page:
+        revoked_at = self._table.c.revoked_at
+        select = _select_keys(self._table).add_columns(revoked_at)
+        dialect = DIALECTS[self._engine.dialect.name]
+        if dialect == "sqlite":
+            # It has one writer at a time, so none commits behind the latest.
+            rows = self._read(select.where(revoked_at >= cursor.seen))
+            seen = max([cursor.seen, *(to_utc(row[2]) for row in rows)])
+            return Page(_named(rows), Cursor(seen, None), False)
+        news = select.where(revoked_at >= cursor.seen - OVERLAP)
+        clock: t.Any = sa.select(sa.null(), sa.null(), NOW[dialect])
+        rows = self._read(sa.union_all(news, clock))
+        (now,) = (row[2] for row in rows if row[0] is None)
+        keys = _named(row for row in rows if row[0] is not None)
+        return Page(keys, Cursor(to_utc(now), None), False)
+
+    def _read(self, statement: sa.Executable) -> t.Sequence[t.Sequence[t.Any]]:
+        return self._engine.execute(statement)[0]
+
+
+def _select_keys(table: sa.Table) -> sa.Select[t.Any]:
+    is_announced = table.c.kind == sa.literal_column(f"'{ANNOUNCED}'")
+    announced = sa.case((is_announced, table.c.spared_session))
+    return sa.select(table.c.key, announced.label("announced"))
+
+
+def _named(rows: t.Iterable[t.Sequence[t.Any]]) -> list[bytes]:
+    return [
+        bytes(row[0] if (announced := row[1]) is None else announced) for row in rows
+    ]

@@ -1,0 +1,199 @@
+"""Connections to Redis: a single server or a Cluster, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from contextlib import contextmanager
+from datetime import timedelta
+from hashlib import sha1
+
+from ..errors import ConfigError
+from ..errors import StoreUnavailableError
+
+try:
+    import redis
+except ImportError as e:
+    raise ConfigError(
+        "LOGOUT_STORE_URI names Redis, whose client is not installed. Run: pip install"
+        " 'flask-logout[redis]'"
+    ) from e
+
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import ConnectionError as DeadConnectionError
+from redis.exceptions import NoScriptError
+from redis.exceptions import RedisClusterException
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from .redis_url import check_url
+from .redis_url import SCHEMES
+
+# As many as the worker has threads, like every other pool of redis-py before 6.
+_MAX_CONNECTIONS = 1 << 31
+# RedisClusterException is no RedisError.
+_ERRORS = (RedisError, RedisClusterException, OSError)
+
+Command = tuple[t.Any, ...]
+
+
+class Link:
+    """The client of one worker: made when first needed, anew after a fork.
+
+    :param uri: where Redis is, with one of :data:`SCHEMES`.
+    :param timeout: how long to wait for Redis.
+    :raises ConfigError: the URL is wrong; the message names the remedy.
+    """
+
+    def __init__(self, uri: str, timeout: timedelta) -> None:
+        scheme, _, rest = uri.partition("://")
+        self.is_cluster = scheme.endswith("+cluster")
+        self._url = f"{SCHEMES.get(scheme, '')}://{rest}"
+        self.place = check_url(scheme, self._url, is_cluster=self.is_cluster)
+        # The client of a Cluster asks twice, and others for the new layout in between.
+        seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
+        self._options: dict[str, t.Any] = {
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "max_connections": _MAX_CONNECTIONS,
+        }
+        self._client: tuple[int, t.Any] = (0, None)
+
+    def run(self, commands: t.Sequence[Command]) -> list[t.Any]:
+        """Run commands in one round trip; in a Cluster, one to each node, in parallel.
+
+        :param commands: 1 or more, each of which may be run twice.
+        :returns: the answer of each.
+        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        """
+        with self._explained():
+            return _run(self._get(), commands)
+
+    def fetch(self, names: t.Sequence[t.Sequence[bytes]]) -> list[list[bytes | None]]:
+        """Fetch values as :meth:`run` does with MGET, at the least cost.
+
+        :param names: names of keys, sorted by slot.
+        :returns: the value under each name, ``None`` where there is none.
+        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        """
+        if self.is_cluster:
+            return self.run([("MGET", *slot) for slot in names])
+        try:  # Without the context manager of the others: each check comes here.
+            return [_fetch(self._get().connection_pool, slot) for slot in names]
+        except _ERRORS as e:
+            raise StoreUnavailableError(self._explain(e)) from e
+
+    def run_script(
+        self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
+    ) -> t.Any:
+        """Run a script, which the server may or may not know.
+
+        :param script: what to run, in Lua; it may be run twice.
+        :param keys: the names it works on, all in one slot.
+        :param arguments: what else it takes.
+        :returns: what it returned.
+        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        """
+        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        operands = (len(keys), *keys, *arguments)
+        with self._explained():
+            client = self._get()
+            try:
+                return client.execute_command("EVALSHA", digest, *operands)
+            except NoScriptError:
+                return client.execute_command("EVAL", script, *operands)
+
+    def names_of_nodes(self) -> list[str]:
+        """List the servers that hold something: of a Cluster, its primaries.
+
+        :returns: their names, in order.
+        :raises StoreUnavailableError: no server of a Cluster answered.
+        """
+        if not self.is_cluster:
+            return [self.place]
+        with self._explained():
+            return sorted(node.name for node in self._get().get_primaries())
+
+    def run_on(self, name: str, commands: t.Sequence[Command]) -> list[t.Any]:
+        """Run commands on one server, in one round trip.
+
+        :param name: one of :meth:`names_of_nodes`.
+        :param commands: 1 or more, each of which may be run twice.
+        :returns: the answer of each.
+        :raises StoreUnavailableError: the server did not answer, or not as it should.
+        """
+        with self._explained():
+            client = self._get()
+            if self.is_cluster:
+                client = client.get_redis_connection(client.get_node(node_name=name))
+            return _run(client, commands)
+
+    def close(self) -> None:
+        """Close every connection; the next use opens new ones."""
+        pid, client = self._client
+        self._client = (0, None)
+        if pid == os.getpid():
+            client.close()
+
+    def _get(self) -> t.Any:
+        # Without a lock, which a fork could copy while it is held. Two threads that
+        # both come first make a client each, and one of them is thrown away.
+        pid, client = self._client
+        if pid != os.getpid():
+            client = self._make_cluster() if self.is_cluster else self._make()
+            self._client = (os.getpid(), client)
+        return client
+
+    def _make(self) -> t.Any:
+        # A connection that died in the pool is worth a second try, a server that does
+        # not answer in time is not.
+        retry = Retry(NoBackoff(), 1, supported_errors=(DeadConnectionError,))
+        return redis.Redis.from_url(self._url, retry=retry, **self._options)
+
+    def _make_cluster(self) -> t.Any:
+        retry = Retry(NoBackoff(), 1)
+        return RedisCluster.from_url(self._url, retry=retry, **self._options)
+
+    @contextmanager
+    def _explained(self) -> t.Iterator[None]:
+        try:
+            yield
+        except _ERRORS as e:
+            raise StoreUnavailableError(self._explain(e)) from e
+
+    def _explain(self, error: Exception) -> str:
+        """Say in one line what went wrong, without what was sent."""
+        first_line = (str(error).splitlines() or [""])[0].partition(", with args")[0]
+        return f"{self.place}: {type(error).__name__}: {first_line}"
+
+
+def _run(client: t.Any, commands: t.Sequence[Command]) -> list[t.Any]:
+    if len(commands) == 1:
+        return [client.execute_command(*commands[0])]
+    with client.pipeline(transaction=False) as pipeline:
+        for command in commands:
+            pipeline.execute_command(*command)
+        # What it raises itself would repeat the command, with its keys.
+        answers: list[t.Any] = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _fetch(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
+    """Do what the client does, but for its hooks, which cost as much as the rest."""
+    try:
+        return _fetch_once(pool, names)
+    except DeadConnectionError:
+        return _fetch_once(pool, names)
+
+
+def _fetch_once(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
+    connection = pool.get_connection()
+    try:
+        connection.send_command("MGET", *names)
+        return t.cast("list[bytes | None]", connection.read_response())
+    finally:
+        pool.release(connection)

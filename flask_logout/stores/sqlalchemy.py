@@ -1,0 +1,261 @@
+"""Revocations in a table of the app's database: all SQL of this package."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+from datetime import timezone
+from functools import lru_cache
+from types import EllipsisType
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import conv
+
+from ..errors import ConfigError
+from ..revocation import merge
+from ..revocation import Revocation
+from ..revocation import TEXT_SIZE
+from . import Page
+from .compiled import Query
+from .engine import OwnEngine
+from .paging import announcement
+from .paging import Cursor
+from .paging import Pages
+from .types import DIALECTS
+from .types import INSTANT
+from .types import KEY
+from .types import NOW
+from .types import to_utc
+
+if t.TYPE_CHECKING:
+    from . import AppSession
+    from .inspection import SQLAlchemyInspection
+
+
+def make_table(metadata: sa.MetaData, name: str) -> sa.Table:
+    """Put the table on a metadata, once.
+
+    :param metadata: that of the app's Flask-SQLAlchemy, or one of its own.
+    :param name: the name of the table.
+    :returns: the table.
+    :raises ConfigError: there is another table of that name.
+    """
+    known = {table.name: table for table in metadata.tables.values()}
+    if name not in known:
+        return _define_table(metadata, name)
+    if "spared_session" not in known[name].c:
+        raise ConfigError(
+            f"the app has a table {name!r} of its own. Set LOGOUT_TABLE_NAME to a name"
+            " that is free."
+        )
+    return known[name]
+
+
+def _define_table(metadata: sa.MetaData, name: str) -> sa.Table:
+    def index(column: str) -> sa.Index:
+        return sa.Index(conv(f"ix_{name}_{column}"), column)
+
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("key", KEY, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("subject", sa.String(TEXT_SIZE)),
+        sa.Column("token_id", sa.String(TEXT_SIZE)),
+        sa.Column("cutoff", INSTANT),
+        sa.Column("spared_session", KEY),
+        sa.Column("spared_after", INSTANT),
+        sa.Column("reason", sa.String(TEXT_SIZE)),
+        sa.Column("actor", sa.String(TEXT_SIZE)),
+        sa.Column("revoked_at", INSTANT, nullable=False),
+        sa.Column("expires_at", INSTANT),
+        sa.PrimaryKeyConstraint("key", name=conv(f"pk_{name}")),
+        index("expires_at"),
+        index("revoked_at"),
+        index("subject"),
+        sqlite_with_rowid=False,
+    )
+
+
+class SQLAlchemyStore:
+    """The four verbs of :class:`.Store` on SQLite, PostgreSQL, MySQL and MariaDB.
+
+    :param table: the table, of :func:`make_table`.
+    :param engine: our own engine.
+    :param announces: whether copies in memory must learn of what the app has not
+        committed yet.
+    """
+
+    def __init__(
+        self, table: sa.Table, engine: OwnEngine, *, announces: bool = False
+    ) -> None:
+        self.table = table
+        self.engine = engine
+        self._announces = announces
+        self._pages = Pages(table, engine)
+        # The same objects at every call, so that each is compiled once.
+        self._find = lru_cache(maxsize=64)(self._make_find)
+        self._add = lru_cache(maxsize=64)(self._make_add)
+
+    def add(
+        self,
+        revocations: t.Sequence[Revocation],
+        *,
+        session: AppSession | None = None,
+    ) -> None:
+        """See :meth:`.Store.add`."""
+        # In the order of the keys, so that two statements cannot wait for each other.
+        rows = sorted(merge(revocations), key=lambda x: x.key)
+        if session is None:
+            statement = self._add(len(rows), DIALECTS[self.engine.dialect.name])
+            self.engine.change(statement, _bind(rows))
+        else:
+            self._add_within(session, rows)
+
+    def _add_within(self, session: AppSession, rows: t.Sequence[Revocation]) -> None:
+        if "bind_key" not in self.table.metadata.info:
+            raise ConfigError(
+                "session= needs the revocations in a database of the app's, and"
+                " LOGOUT_STORE_URI names another one. Leave one of the two out."
+            )
+        bind = session.get_bind(clause=sa.insert(self.table))
+        if self._announces and bind.dialect.name != "sqlite":
+            now = datetime.now(timezone.utc)
+            self.add([announcement(revocation.key, now) for revocation in rows])
+        statement = self._add(len(rows), DIALECTS[bind.dialect.name])
+        session.execute(statement, _bind(rows))
+
+    def find(
+        self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
+    ) -> list[Revocation]:
+        """See :meth:`.Store.find`."""
+        bound = {f"key_{i}": key for i, key in enumerate(keys)}
+        speaks = DIALECTS[self.engine.dialect.name]
+        rows = self.engine.query(self._find(len(bound), speaks), bound)
+        return [_to_revocation(row) for row in rows]
+
+    def changes(self, cursor: object | None) -> Page:
+        """See :meth:`.Store.changes`."""
+        return self._pages.read(t.cast(t.Optional[Cursor], cursor))
+
+    def purge(self, now: datetime, *, batch: int) -> int:
+        """See :meth:`.Store.purge`."""
+        column = self.table.c
+        dead = column.expires_at < now
+        oldest = sa.select(column.key).where(dead).order_by(column.expires_at)
+        oldest = oldest.limit(batch)
+        dialect = self.engine.dialect.name
+        if dialect == "postgresql":
+            # What another purge is at is left to it.
+            oldest = oldest.with_for_update(skip_locked=True)
+        if dialect in ("postgresql", "sqlite"):
+            delete = sa.delete(self.table).where(dead, column.key.in_(oldest))
+            return self.engine.execute(delete)[1]
+        if _skips_locked(self.engine.dialect):
+            oldest = oldest.with_for_update(skip_locked=True)
+        rows, _ = self.engine.execute(oldest)
+        keys = sorted(row.key for row in rows)
+        # Asked again, since a later expiry may have been stored meanwhile. IS TRUE: by
+        # the index on it MySQL would wait for the rows of another purge.
+        delete = sa.delete(self.table).where(column.key.in_(keys), dead.is_(sa.true()))
+        self.engine.execute(delete)
+        return len(keys)
+
+    def inspect(self) -> SQLAlchemyInspection:
+        """See :meth:`.Store.inspect`."""
+        from .inspection import SQLAlchemyInspection
+
+        return SQLAlchemyInspection(self.table, self.engine)
+
+    def _make_find(self, count: int, speaks: str) -> Query:
+        # Only what tells whether a token is covered: each column costs the driver time.
+        names = ("key", "kind", "cutoff", "spared_session", "spared_after")
+        select = sa.select(*(self.table.c[name] for name in names))
+        # Named one by one: an expanding IN is written anew at every execution.
+        keys = [sa.bindparam(f"key_{i}", type_=KEY) for i in range(count)]
+        if speaks == "postgresql":
+            # Of a table of some hundred rows, PostgreSQL reads all for an IN.
+            return sa.union_all(
+                *(select.where(self.table.c.key == key) for key in keys)
+            )
+        return select.where(self.table.c.key.in_(keys))
+
+    def _make_add(self, count: int, speaks: str) -> sa.Insert:
+        rows = [
+            {
+                column.name: NOW[speaks]
+                if column.name == "revoked_at"
+                else sa.bindparam(f"{column.name}_{i}", type_=column.type)
+                for column in self.table.columns
+            }
+            for i in range(count)
+        ]
+        if speaks == "mysql":
+            statement = mysql.insert(self.table).values(rows)
+            return statement.on_duplicate_key_update(
+                _merged(self.table.c, statement.inserted)
+            )
+        insert = postgresql.insert if speaks == "postgresql" else sqlite.insert
+        upsert = insert(self.table).values(rows)
+        return upsert.on_conflict_do_update(
+            index_elements=["key"], set_=dict(_merged(self.table.c, upsert.excluded))
+        )
+
+
+def _skips_locked(dialect: t.Any) -> bool:
+    """Whether a MySQL or MariaDB knows SKIP LOCKED; before it has been asked: no."""
+    if DIALECTS[dialect.name] != "mysql" or not dialect.server_version_info:
+        return False
+    least = (10, 6) if dialect.is_mariadb else (8, 0, 1)
+    return bool(dialect.server_version_info >= least)
+
+
+def _bind(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:
+    return {
+        f"{name}_{i}": value
+        for i, revocation in enumerate(revocations)
+        for name, value in vars(revocation).items()
+        if name != "revoked_at"
+    }
+
+
+def _merged(old: t.Any, new: t.Any) -> list[tuple[str, sa.ColumnElement[t.Any]]]:
+    """Say in SQL what :func:`.merge` says in Python.
+
+    In an order in which nothing is read after it is set: MySQL sets one by one.
+    """
+    later = new.cutoff > old.cutoff
+    longer = sa.or_(new.expires_at.is_(None), new.expires_at > old.expires_at)
+    longer = sa.and_(old.expires_at.is_not(None), longer)
+    same_spared = old.spared_session.is_not_distinct_from(new.spared_session)
+    earlier_end = sa.or_(old.spared_after.is_(None), old.spared_after < new.cutoff)
+    spared_after = sa.case(
+        (same_spared, old.spared_after),
+        (later, old.cutoff),
+        (earlier_end, new.cutoff),
+        else_=old.spared_after,
+    )
+    changed = sa.or_(later, longer)
+    return [
+        ("revoked_at", sa.case((changed, new.revoked_at), else_=old.revoked_at)),
+        ("spared_after", spared_after),
+        *(
+            (name, sa.case((later, new[name]), else_=old[name]))
+            for name in ("spared_session", "reason", "actor", "cutoff")
+        ),
+        ("expires_at", sa.case((longer, new.expires_at), else_=old.expires_at)),
+    ]
+
+
+def _to_revocation(row: t.Sequence[t.Any]) -> Revocation:
+    key, kind, cutoff, spared_session, spared_after = row
+    return Revocation(
+        bytes(key),
+        kind,
+        cutoff=cutoff and to_utc(cutoff),
+        spared_session=spared_session and bytes(spared_session),
+        spared_after=spared_after and to_utc(spared_after),
+    )

@@ -1,0 +1,139 @@
+"""What the commands of ``flask logout`` share: the state, the record, and failing."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+from contextlib import contextmanager
+from functools import wraps
+
+import click
+from flask import current_app
+
+from . import doctor
+from . import tokens
+from .doctor import first_line
+from .errors import ConfigError
+from .errors import LogoutError
+from .errors import StoreUnavailableError
+from .state import EXTENSION
+from .state import LogoutState
+from .state import PURGE_BATCH
+
+P = t.ParamSpec("P")
+
+
+def pass_state(
+    command: t.Callable[t.Concatenate[LogoutState, P], None],
+) -> t.Callable[P, None]:
+    """Give a command the state of the app, and let it fail with a sentence.
+
+    :param command: the command, which runs in an app context.
+    :returns: the same without its first parameter.
+    """
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with _failing_in_words(), _off_the_terminal():
+            command(_current_state(), *args, **kwargs)
+
+    return run
+
+
+def record_options(command: t.Callable[P, None]) -> t.Callable[P, None]:
+    """Give a command that revokes the options ``--reason`` and ``--actor``.
+
+    :param command: the command.
+    :returns: the command.
+    """
+    actor = click.option("--actor", help="Who does it, for the record.")
+    reason = click.option("--reason", help="Why, for the record.")
+    return reason(actor(command))
+
+
+def not_empty(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Refuse what a shell makes of a variable that is not set.
+
+    :param context: the command's.
+    :param parameter: which parameter it is.
+    :param value: what was given, ``None`` for nothing.
+    :returns: the same.
+    :raises click.ClickException: it is empty or blank.
+    """
+    if value is not None and not value.strip():
+        name = parameter.get_error_hint(context)
+        raise click.ClickException(f"{name} is empty, so nothing was revoked.")
+    return value
+
+
+def identify(identity: str) -> str:
+    """Turn an identity into the subject of its tokens, with the app's loader.
+
+    :param identity: what somebody typed.
+    :returns: the subject.
+    :raises click.ClickException: the loader takes something else than a text.
+    """
+    try:
+        return tokens.subject_for(identity)
+    except Exception as e:  # noqa: B902  whatever the app's loader raises
+        raise click.ClickException(
+            "the user_identity_loader of the app makes no subject of this IDENTITY"
+            f" ({type(e).__name__}: {first_line(e)}), so nothing was revoked. Give the"
+            " sub claim of the user's tokens, with --subject."
+        ) from e
+
+
+def forget_all(state: LogoutState, output: t.TextIO) -> int:
+    """Purge, with a progress bar where it takes long and somebody looks on.
+
+    :param state: the state of the app.
+    :param output: where the bar goes, if that is a terminal.
+    :returns: how many revocations were forgotten.
+    """
+    batches = state.purge()
+    if not output.isatty():
+        return sum(batches)
+    expected = state.store.inspect().count_expired(tokens.now())
+    if expected <= PURGE_BATCH:
+        return sum(batches)
+    total = 0
+    with click.progressbar(length=expected, label="Forgetting", file=output) as bar:
+        for count in batches:
+            total += count
+            bar.update(count)
+    return total
+
+
+def _current_state() -> LogoutState:
+    try:
+        return t.cast(LogoutState, current_app.extensions[EXTENSION])
+    except KeyError:
+        raise ConfigError(
+            "this app has no LogoutExtension. Call LogoutExtension(app) first"
+        ) from None
+
+
+@contextmanager
+def _failing_in_words() -> t.Iterator[None]:
+    try:
+        yield
+    except StoreUnavailableError as e:
+        problem = doctor.check_store(_current_state())
+        words = f"the store did not answer ({first_line(e)}). Try again."
+        raise click.ClickException(problem or words) from e
+    # Flask-JWT-Extended raises RuntimeError for a setting that is wrong or missing.
+    except (LogoutError, RuntimeError) as e:
+        raise click.ClickException(f"{first_line(e)}.") from e
+
+
+@contextmanager
+def _off_the_terminal() -> t.Iterator[None]:
+    """Keep the log from where it goes while the app has said nothing about it."""
+    logger, handler = logging.getLogger("flask_logout"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

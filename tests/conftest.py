@@ -1,0 +1,156 @@
+"""Real databases, and apps that use them."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_jwt_extended import get_jwt_identity
+from flask_jwt_extended import jwt_required
+from flask_jwt_extended import JWTManager
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_logout import LogoutExtension
+
+pytest_plugins = ["pytester"]
+
+SECRET = "a secret of at least thirty-two bytes"
+
+POSTGRESQL_URL = os.environ.get(
+    "TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+)
+MARIADB_URL = os.environ.get(
+    "TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test"
+)
+SERVERS = {
+    "postgresql+psycopg": POSTGRESQL_URL,
+    "postgresql+psycopg2": POSTGRESQL_URL,
+    "mysql+pymysql": MARIADB_URL,
+}
+
+
+class MakeApp(t.Protocol):
+    """Make an app with the extension and three routes, its table created."""
+
+    def __call__(self, **config: t.Any) -> Flask: ...
+
+
+def server_url(driver: str) -> sa.URL:
+    """Name a server that answers, or skip the test; under CI, fail it."""
+    url = sa.make_url(SERVERS[driver]).set(drivername=driver)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        engine.connect().close()
+    except sa.exc.OperationalError as e:
+        message = f"no {driver} server answers at {url.host}:{url.port}: {e.orig}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return url
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", "postgresql+psycopg", "mysql+pymysql"]
+)
+def server(request: pytest.FixtureRequest) -> t.Iterator[sa.URL | None]:
+    """A database of its own on each kind of server; ``None`` for SQLite."""
+    yield from open_server(request.param)
+
+
+def open_server(driver: str) -> t.Iterator[sa.URL | None]:
+    """Make a database on a server, and drop it in the end."""
+    if driver == "sqlite":
+        yield None
+        return
+    with new_database(driver) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(server: sa.URL | None, tmp_path: Path) -> t.Iterator[str]:
+    """An empty database of each kind."""
+    if server is None:
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    yield server.render_as_string(hide_password=False)
+    engine = sa.create_engine(server, poolclass=sa.NullPool)
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    metadata.drop_all(engine)
+
+
+class new_database:
+    """A database with a name of its own, dropped in the end."""
+
+    def __init__(self, driver: str) -> None:
+        self._url = server_url(driver)
+        self._name = f"flask_logout_{uuid4().hex[:12]}"
+
+    def __enter__(self) -> sa.URL:
+        self._run(f"CREATE DATABASE {self._name}")
+        return self._url.set(database=self._name)
+
+    def __exit__(self, *_: object) -> None:
+        suffix = " WITH (FORCE)" if "postgresql" in self._url.drivername else ""
+        self._run(f"DROP DATABASE {self._name}{suffix}")
+
+    def _run(self, statement: str) -> None:
+        engine = sa.create_engine(
+            self._url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+
+
+def add_routes(app: Flask) -> None:
+    """Add a route for access tokens, one for refresh tokens, one for everybody."""
+
+    @app.get("/me")
+    @jwt_required()
+    def me() -> dict[str, t.Any]:
+        return {"identity": get_jwt_identity()}
+
+    @app.post("/refresh")
+    @jwt_required(refresh=True)
+    def refresh() -> dict[str, t.Any]:
+        return {"identity": get_jwt_identity()}
+
+    @app.get("/open")
+    def open_to_all() -> dict[str, t.Any]:
+        return {}
+
+
+def dispose(app: Flask) -> None:
+    """Close every connection of an app."""
+    with app.app_context():
+        for engine in app.extensions["sqlalchemy"].engines.values():
+            engine.dispose()
+
+
+@pytest.fixture
+def make_app(tmp_path: Path) -> t.Iterator[MakeApp]:
+    """Make apps on a SQLite file, unless the config names another database."""
+    made: list[Flask] = []
+
+    def make(**config: t.Any) -> Flask:
+        app = Flask("tests", instance_path=str(tmp_path))
+        app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True)
+        app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
+        app.config.update(config)
+        db = SQLAlchemy(app)
+        JWTManager(app)
+        LogoutExtension(app)
+        add_routes(app)
+        with app.app_context():
+            db.create_all()
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        dispose(app)

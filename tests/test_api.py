@@ -1,0 +1,526 @@
+"""The Python API: what it revokes, what it says, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+import pytest
+import sqlalchemy as sa
+import time_machine
+from flask import Flask
+
+from flask_logout import ConfigError
+from flask_logout import ExternalAPIError
+from flask_logout import logged_out
+from flask_logout import LogoutExtension
+from flask_logout import LogoutTokens
+from flask_logout import Revocation
+from flask_logout import revoked
+from flask_logout import session_claims
+from flask_logout import store_unavailable
+from flask_logout import StoreUnavailableError
+
+from .conftest import MakeApp
+from .tokens import bearer
+from .tokens import claims_of
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+from .tokens import Pair
+
+logout = LogoutExtension()
+
+
+@pytest.fixture
+def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
+    """An app on each kind of database, in its context."""
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def local(make_app: MakeApp) -> t.Iterator[Flask]:
+    """An app on SQLite, in its context."""
+    app = make_app()
+    with app.app_context():
+        yield app
+
+
+def status(app: Flask, pair: Pair) -> tuple[int, int]:
+    """Tell how the routes for access and for refresh tokens answer."""
+    return get_status(app.test_client(), pair)
+
+
+def login(app: Flask, identity: t.Any = "ada") -> Pair:
+    """Issue a pair that is tied together as one session."""
+    return make_pair(app, identity, additional_claims=session_claims())
+
+
+def sid_of(pair: Pair) -> str:
+    """Read the session of a pair."""
+    return t.cast(str, claims_of(pair.access)["sid"])
+
+
+def test_revoke_token_revokes_that_token(host: Flask) -> None:
+    pair, other = make_pair(host), make_pair(host)
+    logout.revoke_token(claims_of(pair.refresh))
+    assert status(host, pair) == (200, 401)
+    assert status(host, other) == (200, 200)
+    assert logout.is_revoked(claims_of(pair.refresh))
+    assert not logout.is_revoked(claims_of(pair.access))
+
+
+def test_revoke_session_revokes_that_login(host: Flask) -> None:
+    pair, other = login(host), login(host)
+    refreshed = make_pair(
+        host, additional_claims=session_claims(claims_of(pair.refresh))
+    )
+    assert sid_of(refreshed) == sid_of(pair)
+    logout.revoke_session(sid_of(pair))
+    assert status(host, pair) == status(host, refreshed) == (401, 401)
+    assert status(host, other) == (200, 200)
+
+
+def test_logout_of_a_session_takes_every_token_of_it(host: Flask) -> None:
+    pair, other = login(host), login(host)
+    refreshed = make_pair(
+        host, additional_claims=session_claims(claims_of(pair.refresh))
+    )
+    assert log_out(host.test_client(), pair).data == LOGGED_OUT
+    assert status(host, pair) == status(host, refreshed) == (401, 401)
+    assert status(host, other) == (200, 200)
+    assert len(host.extensions["logout"].store.changes(None).keys) == 1
+
+
+def test_revoke_user_logs_out_everywhere(host: Flask) -> None:
+    pairs = [make_pair(host), login(host)]
+    eve = make_pair(host, "eve")
+    logout.revoke_user("ada")
+    assert [status(host, pair) for pair in pairs] == [(401, 401), (401, 401)]
+    assert status(host, eve) == (200, 200)
+
+
+def test_a_login_right_after_it_works(host: Flask) -> None:
+    logout.revoke_user("ada")
+    assert status(host, login(host)) == (200, 200)
+
+
+def test_a_login_of_whole_seconds_works_a_second_later(host: Flask) -> None:
+    with time_machine.travel(datetime.now(timezone.utc), tick=False) as clock:
+        logout.revoke_user("ada")
+        assert status(host, make_pair(host)) == (401, 401)
+        clock.shift(1)
+        assert status(host, make_pair(host)) == (200, 200)
+
+
+def test_one_session_can_be_kept(host: Flask) -> None:
+    kept, ended = login(host), login(host)
+    logout.revoke_user("ada", keep_session=sid_of(kept))
+    assert status(host, kept) == (200, 200)
+    assert status(host, ended) == (401, 401)
+
+
+def test_keeping_a_session_brings_no_dead_one_back(host: Flask) -> None:
+    dead = login(host)
+    logout.revoke_user("ada")
+    logout.revoke_user("ada", keep_session=sid_of(dead))
+    assert status(host, dead) == (401, 401)
+
+
+def test_revoke_everyone_is_the_panic_button(host: Flask) -> None:
+    pairs = [make_pair(host, "ada"), login(host, "eve")]
+    logout.revoke_everyone()
+    assert [status(host, pair) for pair in pairs] == [(401, 401), (401, 401)]
+    assert status(host, login(host)) == (200, 200)
+
+
+class User:
+    """What an app passes as an identity."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def test_the_identity_passes_through_the_identity_loader(local: Flask) -> None:
+    jwt = local.extensions["flask-jwt-extended"]
+    jwt.user_identity_loader(lambda user: f"user {user.number}")
+    pair, other = make_pair(local, User(1)), make_pair(local, User(2))
+    logout.revoke_user(User(1))
+    assert status(local, pair) == (401, 401)
+    assert status(local, other) == (200, 200)
+
+
+def test_the_subject_is_read_from_the_identity_claim(make_app: MakeApp) -> None:
+    app = make_app(JWT_IDENTITY_CLAIM="uid")
+    with app.app_context():
+        pair, other = make_pair(app, 7), make_pair(app, 8)
+        logout.revoke_user("7")
+        assert status(app, pair) == (401, 401)
+        assert status(app, other) == (200, 200)
+
+
+def test_an_identity_of_any_issuer_is_logged_out(local: Flask) -> None:
+    pairs = [make_pair(local, additional_claims={"iss": x}) for x in ("a", "b")]
+    logout.revoke_user("ada")
+    assert [status(local, pair) for pair in pairs] == [(401, 401), (401, 401)]
+
+
+def test_of_several_issuers_each_is_named(make_app: MakeApp) -> None:
+    app = make_app(JWT_DECODE_ISSUER=["a", "b"])
+    with app.app_context():
+        pairs = [make_pair(app, additional_claims={"iss": x}) for x in ("a", "b")]
+        logout.revoke_user("ada")
+        assert [status(app, pair) for pair in pairs] == [(401, 401), (401, 401)]
+        assert len(app.extensions["logout"].store.changes(None).keys) == 2
+
+
+def test_nobody_and_no_session_are_errors(local: Flask) -> None:
+    with pytest.raises(ValueError) as caught:
+        logout.revoke_user(None)
+    assert str(caught.value) == (
+        "the identity is None: name a user, or use revoke_everyone()"
+    )
+    with pytest.raises(ValueError) as caught:
+        logout.revoke_session("")
+    assert str(caught.value) == "the sid is empty: pass the sid claim of a token"
+
+
+def test_hostile_names_are_kept_and_found(host: Flask) -> None:
+    for name in ("a\0b", "x" * 9000, "a\ud800", "ADA", "á", "a\u0301"):
+        logout.revoke_user(name, reason=name, actor=name)
+        assert logout.is_revoked({"sub": name, "iat": 1})
+    assert not logout.is_revoked({"sub": "ada", "iat": 1})
+    assert not logout.is_revoked({"sub": "a", "iat": 1})
+
+
+def test_purge_forgets_only_what_is_dead(host: Flask) -> None:
+    pair = make_pair(host)
+    log_out(host.test_client(), pair)
+    logout.revoke_user("eve")
+    assert logout.purge() == 0
+    day = timedelta(days=1)
+    with time_machine.travel(datetime.now(timezone.utc) + day, tick=False):
+        assert logout.purge() == 1
+        assert status(host, pair)[1] == 401
+    with time_machine.travel(datetime.now(timezone.utc) + 31 * day, tick=False):
+        assert logout.purge() == 2
+
+
+def test_endless_tokens_are_never_forgotten(make_app: MakeApp) -> None:
+    app = make_app(JWT_ACCESS_TOKEN_EXPIRES=False, JWT_REFRESH_TOKEN_EXPIRES=False)
+    with app.app_context():
+        pair = make_pair(app)
+        log_out(app.test_client(), pair)
+        logout.revoke_user("ada")
+        later = datetime.now(timezone.utc) + timedelta(days=36500)
+        with time_machine.travel(later, tick=False):
+            assert logout.purge() == 0
+            assert status(app, pair) == (401, 401)
+
+
+def test_a_longer_lifetime_can_be_named(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_MAX_TOKEN_LIFETIME=timedelta(days=90))
+    with app.app_context():
+        logout.revoke_user("ada")
+        later = datetime.now(timezone.utc) + timedelta(days=89)
+        with time_machine.travel(later, tick=False):
+            assert logout.purge() == 0
+            assert logout.is_revoked({"sub": "ada", "iat": 1})
+
+
+class Heard:
+    """A receiver that keeps what it hears, and may raise."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls: list[tuple[Flask, dict[str, t.Any]]] = []
+        self.error = error
+
+    def __call__(self, sender: Flask, **values: t.Any) -> None:
+        """Hear a signal."""
+        self.calls.append((sender, values))
+        if self.error is not None:
+            raise self.error
+
+
+def test_signals_tell_of_a_logout(local: Flask) -> None:
+    pair, heard, told = make_pair(local), Heard(), Heard()
+    with logged_out.connected_to(heard), revoked.connected_to(told):
+        log_out(local.test_client(), pair)
+    access, refresh = claims_of(pair.access), claims_of(pair.refresh)
+    assert heard.calls == [(local, {"access": access, "refresh": refresh})]
+    ((sender, values),) = told.calls
+    assert sender is local
+    assert (values["reason"], values["actor"]) == ("logout", "ada")
+    assert [x.token_id for x in values["revocations"]] == [
+        access["jti"],
+        refresh["jti"],
+    ]
+    assert all(isinstance(x, Revocation) for x in values["revocations"])
+
+
+def test_signals_tell_reason_and_actor(local: Flask) -> None:
+    told = Heard()
+    with revoked.connected_to(told):
+        logout.revoke_user("ada", reason="password change", actor="ada")
+        logout.revoke_token({"jti": "1"})
+    assert [(x["reason"], x["actor"]) for _, x in told.calls] == [
+        ("password change", "ada"),
+        (None, None),
+    ]
+
+
+def test_a_receiver_that_raises_undoes_nothing(
+    local: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair, deaf, heard = make_pair(local), Heard(ValueError("receiver")), Heard()
+    with logged_out.connected_to(deaf), revoked.connected_to(deaf):
+        with logged_out.connected_to(heard):
+            response = log_out(local.test_client(), pair)
+    assert response.data == LOGGED_OUT
+    assert (len(deaf.calls), len(heard.calls)) == (2, 1)
+    assert status(local, pair) == (401, 401)
+    messages = [x.getMessage() for x in caplog.records if x.exc_info]
+    assert messages == [
+        "a receiver of the signal revoked failed",
+        "a receiver of the signal logged-out failed",
+    ]
+
+
+def test_an_async_receiver_is_awaited(local: Flask) -> None:
+    calls = []
+
+    async def receive(sender: Flask, **values: t.Any) -> None:
+        calls.append(sender)
+
+    with revoked.connected_to(receive):
+        logout.revoke_everyone()
+    assert calls == [local]
+
+
+def test_a_store_that_is_down_is_signalled_and_logged(
+    local: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    local.extensions["sqlalchemy"].drop_all()
+    heard, told = Heard(), Heard()
+    with store_unavailable.connected_to(heard), revoked.connected_to(told):
+        for act in (
+            lambda: logout.revoke_user("ada"),
+            lambda: logout.is_revoked({"jti": "1"}),
+            logout.purge,
+        ):
+            with pytest.raises(StoreUnavailableError):
+                act()
+    assert told.calls == []
+    errors = [values["error"] for _, values in heard.calls]
+    assert [type(error) for error in errors] == [StoreUnavailableError] * 3
+    assert len(caplog.records) == 3
+    for record in caplog.records:
+        at, event, values = record.getMessage().split(" ", 2)
+        assert (record.levelname, event) == ("ERROR", "store_unavailable")
+        assert datetime.fromisoformat(at).tzinfo == timezone.utc
+        assert "no such table" in json.loads(values)["error"]
+        assert "flask logout init" in json.loads(values)["error"]
+
+
+def test_each_revocation_is_one_line_of_the_log(
+    local: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "flask_logout")
+    pair, session = make_pair(local), login(local)
+    log_out(local.test_client(), pair)
+    log_out(local.test_client(), session)
+    logout.revoke_token({"sub": "ada", "jti": "j"}, reason="stolen\nnew line")
+    logout.revoke_session("s", actor="admin")
+    logout.revoke_user("ada")
+    logout.revoke_everyone(reason="breach", actor="root")
+    lines = [x.getMessage().split(" ", 2) for x in caplog.records]
+    assert {x.name for x in caplog.records} == {"flask_logout"}
+    assert {x.levelname for x in caplog.records} == {"INFO"}
+    ids = [claims_of(x)["jti"] for x in pair]
+    assert [(event, json.loads(values)) for _, event, values in lines] == [
+        (
+            "authn_token_revoked",
+            {"subject": "ada", "ids": ids, "reason": "logout", "actor": "ada"},
+        ),
+        (
+            "session_logout",
+            {
+                "subject": "ada",
+                "ids": [sid_of(session)],
+                "reason": "logout",
+                "actor": "ada",
+            },
+        ),
+        (
+            "authn_token_revoked",
+            {"subject": "ada", "ids": ["j"], "reason": "stolen\ufffdnew line"},
+        ),
+        ("session_logout", {"ids": ["s"], "actor": "admin"}),
+        ("session_logout_all", {"subject": "ada"}),
+        ("session_logout_everyone", {"reason": "breach", "actor": "root"}),
+    ]
+    assert all(datetime.fromisoformat(x[0]).tzinfo == timezone.utc for x in lines)
+
+
+def test_no_token_reaches_the_log(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    app = make_app()
+    pair, client = make_pair(app), app.test_client()
+    log_out(client, Pair(pair.access, pair.access))
+    log_out(client, Pair(pair.access, pair.refresh[:-9]))
+    log_out(client, pair)
+    log_out(client, pair)
+    client.get("/me", headers=bearer(pair.access))
+    with app.app_context():
+        app.extensions["sqlalchemy"].drop_all()
+    log_out(client, pair)
+    assert caplog.text
+    for token in pair:
+        assert token[:40] not in caplog.text
+        assert token.split(".")[2] not in caplog.text
+
+
+def notes_of(app: Flask) -> sa.Table:
+    """Give an app a table of its own."""
+    db = app.extensions["sqlalchemy"]
+    notes: sa.Table = db.Table("note", sa.Column("id", sa.Integer, primary_key=True))
+    db.create_all()
+    return notes
+
+
+def test_with_the_session_of_the_app_it_commits_with_the_app(host: Flask) -> None:
+    notes, db, told = notes_of(host), host.extensions["sqlalchemy"], Heard()
+    pair = make_pair(host)
+    with revoked.connected_to(told):
+        db.session.execute(sa.insert(notes).values(id=1))
+        logout.revoke_user("ada", session=db.session)
+        logout.revoke_user("eve", session=db.session)
+        with db.session.begin_nested():
+            pass
+        assert told.calls == []
+        db.session.commit()
+        assert [x["revocations"][0].subject for _, x in told.calls] == ["ada", "eve"]
+        db.session.execute(sa.insert(notes).values(id=2))
+        db.session.commit()
+    assert len(told.calls) == 2
+    assert status(host, pair) == (401, 401)
+
+
+@pytest.mark.parametrize("in_savepoint", [True, False])
+def test_with_the_session_of_the_app_it_rolls_back_with_the_app(
+    host: Flask, in_savepoint: bool
+) -> None:
+    db, told = host.extensions["sqlalchemy"], Heard()
+    pair = make_pair(host)
+    with revoked.connected_to(told):
+        if in_savepoint:
+            with db.session.begin_nested() as savepoint:
+                logout.revoke_user("ada", session=db.session)
+                savepoint.rollback()
+            db.session.commit()
+        else:
+            logout.revoke_user("ada", session=db.session())
+            db.session.rollback()
+        db.session.commit()
+    assert told.calls == []
+    assert status(host, pair) == (200, 200)
+
+
+def test_a_savepoint_that_fails_later_takes_nothing_along(host: Flask) -> None:
+    db, told = host.extensions["sqlalchemy"], Heard()
+    pair = make_pair(host)
+    with revoked.connected_to(told):
+        logout.revoke_user("ada", session=db.session)
+        savepoint = db.session.begin_nested()
+        savepoint.rollback()
+        db.session.commit()
+    assert len(told.calls) == 1
+    assert status(host, pair) == (401, 401)
+
+
+def test_the_work_of_the_app_is_untouched(host: Flask) -> None:
+    notes, db = notes_of(host), host.extensions["sqlalchemy"]
+
+    class Note(db.Model):  # type: ignore[name-defined,misc]
+        """A note, so that the session has something to flush."""
+
+        __table__ = notes
+
+    pending = Note(id=1)
+    db.session.add(pending)
+    pair = make_pair(host)
+    assert status(host, pair) == (200, 200)
+    assert log_out(host.test_client(), pair).data == LOGGED_OUT
+    assert logout.is_revoked(claims_of(pair.access))
+    logout.revoke_user("ada")
+    logout.purge()
+    assert pending in db.session.new
+    db.session.rollback()
+    assert db.session.scalars(sa.select(notes.c.id)).all() == []
+
+
+def test_an_upstream_sees_verified_tokens_before_they_are_revoked(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    seen: list[LogoutTokens] = []
+    extension = LogoutExtension()
+
+    @extension.upstream
+    def forget(pair: LogoutTokens) -> None:
+        assert not extension.is_revoked(pair.access)
+        seen.append(pair)
+
+    @extension.upstream
+    async def forget_later(pair: LogoutTokens) -> None:
+        seen.append(pair)
+
+    app.extensions["logout"].upstreams.extend(extension._upstreams)
+    pair, client = make_pair(app), app.test_client()
+    log_out(client, Pair(pair.access, pair.access))
+    assert seen == []
+    assert log_out(client, pair).data == LOGGED_OUT
+    expected = LogoutTokens(
+        claims_of(pair.access), claims_of(pair.refresh), pair.refresh
+    )
+    assert seen == [expected, expected]
+    assert pair.refresh not in repr(seen)
+
+
+def test_an_upstream_that_raises_anything_has_failed(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+
+    def fail(_: LogoutTokens) -> None:
+        raise OSError("provider gone")
+
+    app.extensions["logout"].upstreams.append(fail)
+    pair, client = make_pair(app), app.test_client()
+    response = log_out(client, pair)
+    assert (response.status_code, response.data) == (
+        400,
+        b'{"code":400,"message":"external api error","data":'
+        b'{"type":"external_api_error","errors":[]}}',
+    )
+    assert get_status(client, pair) == (200, 200)
+    assert "an upstream failed, nothing was revoked" in caplog.text
+
+
+def test_details_must_be_json() -> None:
+    with pytest.raises(TypeError) as caught:
+        ExternalAPIError(details=t.cast(t.Any, object()))
+    assert str(caught.value) == "details must be JSON: dict, list, str, …"
+
+
+def test_setup_errors_are_runtime_errors() -> None:
+    assert issubclass(ConfigError, RuntimeError)

@@ -1,0 +1,466 @@
+"""``flask logout …``, run as Flask runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import typing as t
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from flask_logout import LogoutExtension
+from flask_logout import openapi
+from flask_logout import Revocation
+from flask_logout import session_claims
+from flask_logout.claims import token_key
+from flask_logout.cli import logout
+from flask_logout.terminal import forget_all
+
+from .conftest import dispose
+from .conftest import MakeApp
+from .tokens import claims_of
+from .tokens import expired
+from .tokens import get_status
+from .tokens import make_pair
+from .tokens import tampered
+
+SILENT_URL = "mysql+pymysql://root@127.0.0.1:1/silent"
+PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+COMMANDS = {
+    "check": "Say what is wrong with the set-up of the app, and what to do.",
+    "everyone": "Log everybody out.",
+    "init": "Create the table of revocations where it is missing.",
+    "openapi": "Print the OpenAPI document of the endpoint, as JSON.",
+    "purge": "Forget the revocations that no living token needs.",
+    "session": "Revoke every token of one login.",
+    "stats": "Count the revocations that are kept, by what they revoke.",
+    "token": "Revoke one token, with its session where it belongs to one.",
+    "user": "Log a user out everywhere: revoke every token issued up to now.",
+}
+NEED_THE_TABLE = [
+    ["purge"],
+    ["session", "5b2c"],
+    ["user", "ada"],
+    ["everyone", "--yes"],
+    ["stats"],
+]
+
+
+class Outcome(t.NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run(app: Flask, *arguments: str, stdin: str | bytes = "") -> Outcome:
+    """Run one command of ``flask logout`` on an app."""
+    runner = app.test_cli_runner()
+    result = runner.invoke(args=["logout", *arguments], input=stdin)
+    assert isinstance(result.exception, SystemExit | None), result.exc_info
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def drop_table(app: Flask) -> None:
+    """Take the table away."""
+    with app.app_context():
+        app.extensions["sqlalchemy"].drop_all()
+
+
+def add(app: Flask, *revocations: Revocation) -> None:
+    """Put revocations into the store."""
+    with app.app_context():
+        app.extensions["logout"].store.add(revocations)
+
+
+def record_of(app: Flask, token: str) -> tuple[str | None, str | None]:
+    """Read why a token was revoked, and by whom."""
+    with app.app_context():
+        store = app.extensions["logout"].store
+        row = sa.select(store.table).where(
+            store.table.c.key == token_key(claims_of(token))
+        )
+        ((kept,), _) = store.engine.execute(row)
+    return kept.reason, kept.actor
+
+
+def make_silent_app() -> Flask:
+    """Make an app whose database does not answer."""
+    app = Flask("silent")
+    app.config.update(SQLALCHEMY_DATABASE_URI=SILENT_URL, JWT_SECRET_KEY="x" * 32)
+    LogoutExtension(app)
+    return app
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(make_app: MakeApp, command: str) -> None:
+    status, stdout, _ = run(make_app(), command, "--help")
+    assert status == 0
+    assert stdout.split("\n\n")[1].strip() == COMMANDS[command]
+
+
+def test_the_group_lists_what_each_command_does(make_app: MakeApp) -> None:
+    _, stdout, _ = run(make_app(), "--help")
+    lines = stdout.partition("Commands:\n")[2].splitlines()
+    assert dict(re.split(r"\s+", x.strip(), maxsplit=1) for x in lines) == COMMANDS
+
+
+@pytest.mark.parametrize("command", ["token", "session", "user", "everyone"])
+def test_what_revokes_takes_a_reason_and_an_actor(
+    make_app: MakeApp, command: str
+) -> None:
+    _, stdout, _ = run(make_app(), command, "--help")
+    assert "--reason TEXT" in stdout and "--actor TEXT" in stdout
+
+
+def test_init_creates_the_table_once(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    drop_table(app)
+    created = Outcome(0, "The table logout_revocation is there.\n", "")
+    assert run(app, "stats").status == 1
+    assert run(app, "init") == created
+    assert run(app, "everyone", "--yes").status == 0
+    assert run(app, "init") == created
+    assert json.loads(run(app, "stats", "--json").stdout)["everyone"]["live"] == 1
+
+
+def test_init_does_not_pass_off_another_table_as_ours(make_app: MakeApp) -> None:
+    app = make_app()
+    drop_table(app)
+    with app.app_context():
+        db = app.extensions["sqlalchemy"]
+        columns = "key, kind, subject, revoked_at, expires_at"
+        db.session.execute(sa.text(f"CREATE TABLE logout_revocation ({columns})"))
+        db.session.commit()
+    status, stdout, stderr = run(app, "init")
+    assert (status, stdout) == (1, "")
+    assert stderr.startswith(
+        "Error: logout_revocation is not as it must be: the column key is of no known"
+        " type, not BLOB NOT NULL, "
+    )
+
+
+def test_purge_forgets_what_has_expired(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    add(app, Revocation(b"a" * 16, "token", PAST), Revocation(b"b" * 16, "token", None))
+    assert run(app, "purge") == Outcome(0, "Revocations forgotten: 1\n", "")
+    assert run(app, "purge") == Outcome(0, "Revocations forgotten: 0\n", "")
+
+
+def purge_on_a_terminal(app: Flask, count: int) -> tuple[int, str]:
+    """Forget so many revocations while somebody looks on; tell what is seen."""
+    keys = [number.to_bytes(16, "big") for number in range(count)]
+    for start in range(0, count, 500):
+        add(app, *(Revocation(x, "token", PAST) for x in keys[start : start + 500]))
+    ours, theirs = pty.openpty()
+    with app.app_context(), open(theirs, "w") as terminal:
+        forgotten = forget_all(app.extensions["logout"], terminal)
+        terminal.write("done")
+        terminal.flush()
+        seen = ""
+        while not seen.endswith("done"):
+            seen += os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    return forgotten, seen
+
+
+def test_a_long_purge_shows_its_progress_on_a_terminal(make_app: MakeApp) -> None:
+    forgotten, seen = purge_on_a_terminal(make_app(), 1001)
+    assert forgotten == 1001
+    assert "Forgetting" in seen and "99%" in seen and "100%" in seen
+
+
+def test_a_short_purge_shows_no_progress(make_app: MakeApp) -> None:
+    assert purge_on_a_terminal(make_app(), 3) == (3, "done")
+
+
+@pytest.mark.parametrize("name", ["access", "refresh"])
+@pytest.mark.parametrize("by", ["stdin", "argument"])
+def test_token_revokes_that_token(make_app: MakeApp, name: str, by: str) -> None:
+    app = make_app()
+    pair = make_pair(app)
+    token = getattr(pair, name)
+    if by == "stdin":
+        outcome = run(app, "token", "-", stdin=f" {token}\n")
+    else:
+        outcome = run(app, "token", token)
+    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    expected = (401, 200) if name == "access" else (200, 401)
+    assert get_status(app.test_client(), pair) == expected
+
+
+def test_token_takes_its_session_along(make_app: MakeApp) -> None:
+    app = make_app()
+    pair = make_pair(app, additional_claims=session_claims())
+    outcome = run(app, "token", "-", stdin=pair.access)
+    assert outcome == Outcome(0, "Revoked: the token, with its whole session.\n", "")
+    assert get_status(app.test_client(), pair) == (401, 401)
+
+
+def test_token_takes_an_expired_token_and_keeps_the_record(make_app: MakeApp) -> None:
+    app = make_app()
+    token = expired(app).access
+    record = ["--reason", "found in a log", "--actor", "ops"]
+    outcome = run(app, "token", "-", *record, stdin=token)
+    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    assert record_of(app, token) == ("found in a log", "ops")
+
+
+def test_token_refuses_a_forged_token_and_does_not_repeat_it(make_app: MakeApp) -> None:
+    app = make_app()
+    token = tampered(make_pair(app).access)
+    error = "Error: this is no token of the app: Signature verification failed.\n"
+    assert run(app, "token", "-", stdin=token) == Outcome(1, "", error)
+    assert run(app, "token", token) == Outcome(1, "", error)
+
+
+@pytest.mark.parametrize("garbage", ["", "  \n", "a.b.c", "é", b"\xff\xfe\x00", "a b"])
+def test_token_refuses_garbage(make_app: MakeApp, garbage: str | bytes) -> None:
+    status, stdout, stderr = run(make_app(), "token", "-", stdin=garbage)
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(r"Error: this is no token of the app: [^\n]+\.\n", stderr)
+
+
+def test_token_names_a_secret_that_is_missing(make_app: MakeApp) -> None:
+    app = make_app()
+    token = make_pair(app).access
+    app.config["JWT_SECRET_KEY"] = None
+    error = (
+        "Error: JWT_SECRET_KEY or flask SECRET_KEY must be set when using symmetric"
+        ' algorithm "HS256".\n'
+    )
+    assert run(app, "token", "-", stdin=token) == Outcome(1, "", error)
+
+
+def test_session_revokes_every_token_of_a_login(make_app: MakeApp) -> None:
+    app = make_app()
+    claims = session_claims()
+    pair, other = make_pair(app, additional_claims=claims), make_pair(app)
+    outcome = run(app, "session", claims["sid"])
+    assert outcome == Outcome(0, "Revoked: every token of the session.\n", "")
+    assert get_status(app.test_client(), pair) == (401, 401)
+    assert get_status(app.test_client(), other) == (200, 200)
+
+
+def test_user_revokes_the_tokens_of_one_user(
+    make_app: MakeApp, database_url: str
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    ada, bob = make_pair(app, "ada"), make_pair(app, "bob")
+    expected = "Revoked: every token of the user issued up to now.\n"
+    assert run(app, "user", "ada") == Outcome(0, expected, "")
+    assert get_status(app.test_client(), ada) == (401, 401)
+    assert get_status(app.test_client(), bob) == (200, 200)
+
+
+def test_user_spares_the_session_to_keep(make_app: MakeApp) -> None:
+    app = make_app()
+    claims = session_claims()
+    kept = make_pair(app, additional_claims=claims)
+    ended = make_pair(app, additional_claims=session_claims())
+    outcome = run(app, "user", "ada", "--keep-session", claims["sid"])
+    words = "Revoked: every token of the user issued up to now, save those of one"
+    assert outcome == Outcome(0, f"{words} session.\n", "")
+    assert get_status(app.test_client(), kept) == (200, 200)
+    assert get_status(app.test_client(), ended) == (401, 401)
+
+
+def set_identity_loader(app: Flask, loader: t.Callable[[t.Any], t.Any]) -> None:
+    """Turn identities into subjects."""
+    app.extensions["flask-jwt-extended"].user_identity_loader(loader)
+
+
+def test_user_goes_through_the_loader_of_the_app(make_app: MakeApp) -> None:
+    app = make_app()
+    set_identity_loader(app, {"ada": "7", "bob": "8"}.__getitem__)
+    ada, bob = make_pair(app, "ada"), make_pair(app, "bob")
+    assert run(app, "user", "ada").status == 0
+    assert get_status(app.test_client(), ada) == (401, 401)
+    assert get_status(app.test_client(), bob) == (200, 200)
+
+
+def test_user_takes_the_subject_where_the_loader_wants_an_object(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    set_identity_loader(app, lambda user: str(user.year))
+    pair = make_pair(app, PAST)
+    error = (
+        "Error: the user_identity_loader of the app makes no subject of this IDENTITY"
+        " (AttributeError: 'str' object has no attribute 'year'), so nothing was"
+        " revoked. Give the sub claim of the user's tokens, with --subject.\n"
+    )
+    assert run(app, "user", "2020") == Outcome(1, "", error)
+    assert get_status(app.test_client(), pair) == (200, 200)
+    assert run(app, "user", "2020", "--subject").status == 0
+    assert get_status(app.test_client(), pair) == (401, 401)
+
+
+def test_everyone_revokes_the_tokens_of_everybody(make_app: MakeApp) -> None:
+    app = make_app()
+    pair = make_pair(app)
+    expected = "Revoked: every token of every user issued up to now.\n"
+    assert run(app, "everyone", "--yes") == Outcome(0, expected, "")
+    assert get_status(app.test_client(), pair) == (401, 401)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "tokens"), [("y\n", 0, 401), ("n\n", 1, 200), ("", 1, 200)]
+)
+def test_everyone_asks_first(
+    make_app: MakeApp, answer: str, status: int, tokens: int
+) -> None:
+    app = make_app()
+    pair = make_pair(app)
+    outcome = run(app, "everyone", stdin=answer)
+    assert outcome.stdout.startswith("Every user will have to log in again. ")
+    assert outcome.status == status
+    assert get_status(app.test_client(), pair) == (tokens, tokens)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["session", ""], "SID"),
+        (["user", " "], "IDENTITY"),
+        (["token", ""], "TOKEN"),
+        (["user", "ada", "--keep-session", ""], "--keep-session"),
+    ],
+)
+def test_an_empty_shell_variable_revokes_nothing(
+    make_app: MakeApp, arguments: list[str], name: str
+) -> None:
+    app = make_app()
+    error = f"Error: {name!r} is empty, so nothing was revoked.\n"
+    assert run(app, *arguments) == Outcome(1, "", error)
+    assert '"live": 1' not in run(app, "stats", "--json").stdout
+
+
+def test_stats_counts_by_kind(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    began = datetime.now(timezone.utc) - timedelta(seconds=1)
+    add(app, Revocation(b"a" * 16, "token", PAST), Revocation(b"b" * 16, "token", None))
+    add(app, Revocation(b"c" * 16, "subject", None, cutoff=PAST))
+    status, stdout, stderr = run(app, "stats", "--json")
+    assert (status, stderr) == (0, "")
+    stats = json.loads(stdout)
+    counts = {kind: (x["live"], x["expired"]) for kind, x in stats.items()}
+    assert counts == {
+        "token": (1, 1),
+        "session": (0, 0),
+        "subject": (1, 0),
+        "everyone": (0, 0),
+    }
+    nothing = {"live": 0, "expired": 0, "oldest": None, "newest": None}
+    assert stats["session"] == stats["everyone"] == nothing
+    oldest, newest = stats["token"]["oldest"], stats["subject"]["newest"]
+    ends = [datetime.fromisoformat(x) for x in (oldest, newest)]
+    assert began <= ends[0] <= ends[1] <= datetime.now(timezone.utc)
+
+
+def test_stats_are_a_table_for_people(make_app: MakeApp) -> None:
+    app = make_app()
+    add(app, Revocation(b"a" * 16, "token", PAST), Revocation(b"b" * 16, "token", None))
+    status, stdout, stderr = run(app, "stats")
+    assert (status, stderr) == (0, "")
+    at = "0000-00-00 00:00:00"
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", at, stdout) == (
+        "kind          live   expired  oldest               newest\n"
+        f"token            1         1  {at}  {at}\n"
+        "session          0         0  -                    -\n"
+        "subject          0         0  -                    -\n"
+        "everyone         0         0  -                    -\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", NEED_THE_TABLE)
+def test_a_missing_table_is_named_with_the_remedy(
+    make_app: MakeApp, arguments: list[str]
+) -> None:
+    app = make_app()
+    drop_table(app)
+    error = (
+        "Error: there is no table logout_revocation. Run your migrations, or: flask"
+        " logout init\n"
+    )
+    assert run(app, *arguments) == Outcome(1, "", error)
+
+
+@pytest.mark.parametrize("arguments", [*NEED_THE_TABLE, ["init"]])
+def test_a_silent_database_is_one_sentence(arguments: list[str]) -> None:
+    app = make_silent_app()
+    status, stdout, stderr = run(app, *arguments)
+    dispose(app)
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(
+        r"Error: the store did not answer \(OperationalError: .*Can't connect.*\)\."
+        r" Start it, or correct SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI\.\n",
+        stderr,
+    )
+
+
+def test_a_database_that_refuses_to_write_is_one_sentence(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    make_app()
+    url = f"sqlite:///file:{tmp_path / 'app.db'}?mode=ro&uri=true"
+    app = make_app(SQLALCHEMY_DATABASE_URI=url)
+    error = (
+        "Error: the store did not answer (OperationalError: attempt to write a readonly"
+        " database). Try again.\n"
+    )
+    assert run(app, "everyone", "--yes") == Outcome(1, "", error)
+
+
+def test_an_app_without_the_extension_is_one_sentence() -> None:
+    app = Flask("bare")
+    app.cli.add_command(logout)
+    error = "Error: this app has no LogoutExtension. Call LogoutExtension(app) first.\n"
+    assert run(app, "stats") == Outcome(1, "", error)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        ({}, {"url_prefix": "/auth", "max_token_length": 8192}),
+        (
+            {"LOGOUT_URL_PREFIX": "/api/auth", "LOGOUT_MAX_TOKEN_LENGTH": 999},
+            {"url_prefix": "/api/auth", "max_token_length": 999},
+        ),
+    ],
+)
+def test_openapi_prints_the_document_of_the_app(
+    make_app: MakeApp, config: dict[str, t.Any], arguments: dict[str, t.Any]
+) -> None:
+    status, stdout, stderr = run(make_app(**config), "openapi")
+    assert (status, stderr) == (0, "")
+    assert json.loads(stdout) == openapi(**arguments)
+
+
+def test_the_flask_command_fails_without_a_traceback_or_a_log_line(
+    tmp_path: Path,
+) -> None:
+    code = "from tests.test_cli import make_silent_app\napp = make_silent_app()\n"
+    (tmp_path / "app.py").write_text(code)
+    command = [sys.executable, "-m", "flask", "--app", "app", "logout", "everyone"]
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [*command, "--yes"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: the store did not answer [^\n]+\n", done.stderr)

@@ -1,0 +1,206 @@
+"""The documentation runs, and says what the code says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+import types
+import typing as t
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import flask_logout
+from flask_logout import LogoutExtension
+from flask_logout.config import Settings
+from flask_logout.errors import RETRY_AFTER
+
+from .conftest import dispose
+from .conftest import MakeApp
+from .test_openapi import examples
+from .tokens import bearer
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+
+DOCS = Path(__file__).parent.parent / "docs"
+# The blocks of testing.rst are files of a test suite: test_testing.py runs them as such.
+PAGES = sorted(path.name for path in DOCS.glob("*.rst") if path.name != "testing.rst")
+
+
+def read(page: str) -> str:
+    """Read a page."""
+    return (DOCS / page).read_text()
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Take the code blocks of one language out of a page."""
+    found = re.finditer(
+        rf"^( *)\S?.*\.\. code-block:: {language}\n\n((?:\1 +.*\n|\n)+)",
+        read(page),
+        re.MULTILINE,
+    )
+    return [dedent(block[2]) for block in found]
+
+
+def run(page: str, **names: t.Any) -> dict[str, t.Any]:
+    """Run the Python of a page, from the top, as one file."""
+    namespace = {"__name__": page, **names}
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), namespace)
+    return namespace
+
+
+def settings() -> dict[str, dict[str, str]]:
+    """Read what the documentation says of each key."""
+    entries = re.split(r"^\.\. confval:: ", read("configuration.rst"), flags=re.M)[1:]
+    said = {}
+    for entry in entries:
+        key, kind, default, text = re.fullmatch(
+            r"(\w+)\n    :type: (.+)\n    :default: (.+)\n\n((?:.*\n)+)", entry
+        ).groups()  # type: ignore[union-attr]  # None would fail the test as well
+        said[key] = {"type": kind, "default": default, "text": squeeze(text)}
+    return said
+
+
+def squeeze(text: str) -> str:
+    """Make every stretch of white space one space."""
+    return " ".join(text.split())
+
+
+def name_type(annotation: t.Any) -> str:
+    """Name a type as the documentation does."""
+    origin = t.get_origin(annotation)
+    if origin is t.Annotated:
+        return name_type(t.get_args(annotation)[0])
+    if origin in (t.Union, types.UnionType):
+        return " or ".join(name_type(x) for x in t.get_args(annotation))
+    return "None" if annotation is type(None) else str(annotation.__name__)
+
+
+def test_every_python_block_is_found_and_run() -> None:
+    count = sum(read(page).count("code-block:: python") for page in PAGES)
+    assert sum(len(blocks(page, "python")) for page in PAGES) == count > 0
+    with_code = [page for page in PAGES if blocks(page, "python")]
+    assert with_code == ["quickstart.rst"]
+
+
+def test_the_quickstart_is_an_app_that_logs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+
+    def end_session(refresh_token: str) -> int:
+        told.append(refresh_token)
+        return 204 if len(told) == 1 else 502
+
+    app = run("quickstart.rst", end_session=end_session)["app"]
+    client, pair, other = app.test_client(), make_pair(app), make_pair(app)
+    caplog.set_level(logging.INFO)
+    assert log_out(client, pair).data == LOGGED_OUT
+    assert told == [pair.refresh]
+    assert "goodbye, ada" in caplog.messages
+    assert log_out(client, other).get_json()["data"]["details"] == {"status": 502}
+    answers = [client.post("/password", headers=bearer(other.access)) for _ in "12"]
+    assert [answer.status_code for answer in answers] == [200, 401]
+    dispose(app)
+
+
+def test_every_setting_is_documented_in_order() -> None:
+    keys = [f"LOGOUT_{name.upper()}" for name in Settings.model_fields]
+    assert list(settings()) == keys
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_is_documented_as_it_is(name: str) -> None:
+    field, said = Settings.model_fields[name], settings()[f"LOGOUT_{name.upper()}"]
+    hint = t.get_type_hints(Settings, include_extras=True)[name]
+    assert said["type"] == name_type(hint)
+    default = eval(said["default"], {"timedelta": timedelta})
+    assert (type(default), default) == (type(field.default), field.default)
+    assert field.description is not None
+    assert said["text"].startswith(squeeze(field.description))
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_range_is_documented(name: str) -> None:
+    said = settings()[f"LOGOUT_{name.upper()}"]["text"]
+    for constraint in Settings.model_fields[name].metadata:
+        for limit in ("ge", "gt", "le", "lt"):
+            bound = getattr(constraint, limit, None)
+            if isinstance(bound, timedelta):
+                bound = int(bound.total_seconds())
+            assert bound is None or re.search(rf"\b{bound}\b", said)
+
+
+def test_the_documented_bodies_are_those_of_the_endpoint() -> None:
+    documented = [json.loads(block) for block in blocks("errors.rst", "json")]
+    names = [
+        "logged_out",
+        "required",
+        "external_api_error",
+        "invalid_token",
+        "content_too_large",
+        "service_unavailable",
+    ]
+    assert documented == [examples()[name][1] for name in names]
+
+
+def test_every_error_of_the_body_is_documented() -> None:
+    rows = re.findall(r"^`(\w+)` +`(\w+)` ", read("errors.rst"), re.MULTILINE)
+    errors = [body["data"]["errors"] for _, body in examples().values() if body["data"]]
+    assert rows == [(e["message"], e["key"]) for found in errors for e in found]
+
+
+def test_the_retry_interval_is_documented() -> None:
+    assert f"`Retry-After: {RETRY_AFTER}`" in read("errors.rst")
+
+
+def test_every_public_name_is_in_the_api_page() -> None:
+    documented = re.findall(r"^\.\. auto\w+:: (\w+)$", read("api.rst"), re.MULTILINE)
+    assert sorted(documented) == flask_logout.__all__
+
+
+def test_every_command_is_in_the_api_page(make_app: MakeApp) -> None:
+    group: t.Any = make_app().cli.commands["logout"]
+    documented = re.findall(
+        r"^`flask logout (\w+)(.*)`\n    (.+)$", read("api.rst"), re.MULTILINE
+    )
+    assert documented == [
+        (
+            name,
+            "".join(f" {x.name.upper()}" for x in arguments_of(command)),
+            str(inspect.getdoc(command.callback)).splitlines()[0],
+        )
+        for name, command in group.commands.items()
+    ]
+
+
+def arguments_of(command: t.Any) -> list[t.Any]:
+    """List what a command takes beside its options."""
+    return [x for x in command.params if x.param_type_name == "argument"]
+
+
+def test_every_event_of_the_log_is_in_the_api_page(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, logout = make_app(), LogoutExtension()
+    caplog.set_level(logging.INFO, "flask_logout")
+    with app.app_context():
+        logout.revoke_token({"jti": "1", "type": "access"})
+        logout.revoke_session("1")
+        logout.revoke_user("ada")
+        logout.revoke_everyone()
+        app.extensions["sqlalchemy"].drop_all()
+    assert get_status(app.test_client(), make_pair(app)) == (503, 503)
+    events = [(x.getMessage().split()[1], x.levelname) for x in caplog.records]
+    documented = re.findall(
+        r"^`(\w+)` +(INFO|ERROR) ", read("api.rst"), flags=re.MULTILINE
+    )
+    assert list(dict.fromkeys(events)) == documented

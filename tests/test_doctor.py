@@ -1,0 +1,309 @@
+"""What ``flask logout check`` finds, and what it says of it."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+import time_machine
+from flask import Flask
+from flask_jwt_extended import JWTManager
+
+from flask_logout.doctor import CHECKS
+
+from .conftest import MakeApp
+from .test_cli import drop_table
+from .test_cli import make_silent_app
+from .test_cli import run
+
+NAMES = list(CHECKS)
+
+
+def examine(app: Flask) -> dict[str, str]:
+    """Run ``flask logout check``; tell what it found, by what it checked."""
+    status, stdout, stderr = run(app, "check")
+    lines = stdout.splitlines()
+    found = [line.split(": ", 2) for line in lines if line.startswith("problem: ")]
+    problems = {name: problem for _, name, problem in found}
+    fine = [f"ok: {name}" for name in NAMES if name not in problems]
+    assert [line for line in lines if line.startswith("ok: ")] == fine
+    assert len(lines) == len(NAMES)
+    failed = (1, f"Error: problems found: {len(problems)}.\n")
+    assert (status, stderr) == (failed if problems else (0, ""))
+    return problems
+
+
+def test_a_healthy_app_has_no_problem(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    assert run(app, "check").stdout.splitlines() == [
+        "ok: blocklist hook",
+        "ok: store",
+        "ok: clock",
+        "ok: token lifetimes",
+        "ok: purge margin",
+        "ok: secret",
+    ]
+    assert examine(app) == {}
+
+
+def test_a_healthy_app_in_memory_keeps_what_it_has_begun(make_app: MakeApp) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
+    with app.app_context():
+        session = app.extensions["sqlalchemy"].session
+        session.execute(sa.text("CREATE TABLE note (text TEXT)"))
+        session.execute(sa.text("INSERT INTO note VALUES ('mine')"))
+        assert examine(app) == {}
+        assert session.scalar(sa.text("SELECT text FROM note")) == "mine"
+        session.rollback()
+        assert session.scalar(sa.text("SELECT count(*) FROM note")) == 0
+
+
+def test_a_hook_that_was_replaced_is_found(make_app: MakeApp) -> None:
+    app = make_app()
+    JWTManager(app)
+    (problem,) = examine(app).items()
+    assert problem[0] == "blocklist hook"
+    assert problem[1].startswith("revocation is switched off: ")
+
+
+def test_a_missing_table_is_found(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    drop_table(app)
+    words = "there is no table logout_revocation. Run your migrations, or: flask logout"
+    assert examine(app) == {"store": f"{words} init"}
+
+
+def test_a_silent_database_is_found() -> None:
+    problems = examine(make_silent_app())
+    assert list(problems) == ["store", "clock"]
+    assert problems["store"] == problems["clock"]
+    assert problems["store"].startswith(
+        "the store did not answer (OperationalError: (2003, "
+    )
+    remedy = "Start it, or correct SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI."
+    assert problems["store"].endswith(f". {remedy}")
+
+
+def change_table(app: Flask, change: t.Callable[[sa.Table], object]) -> sa.Table:
+    """Create the table anew as it should not be."""
+    with app.app_context():
+        db = app.extensions["sqlalchemy"]
+        db.drop_all()
+        right: sa.Table = app.extensions["logout"].store.table
+        wrong = right.to_metadata(sa.MetaData())
+        change(wrong)
+        wrong.create(db.engine)
+    return right
+
+
+def say_faults(faults: str) -> dict[str, str]:
+    """Write what the doctor says of a table with such faults."""
+    return {
+        "store": f"logout_revocation is not as it must be: {faults}. Make a migration"
+        " that mends it, or drop it once no token lives and run: flask logout init"
+    }
+
+
+def test_a_missing_column_is_found(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    change_table(app, lambda x: x._columns.remove(x.c.reason))
+    faults = "the column reason (VARCHAR(255)) is missing"
+    assert examine(app) == say_faults(faults)
+
+
+def test_missing_indexes_are_found(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    change_table(app, lambda x: x.indexes.clear())
+    faults = (
+        "the index on expires_at is missing, the index on revoked_at is missing, the"
+        " index on subject is missing"
+    )
+    assert examine(app) == say_faults(faults)
+
+
+def test_an_index_of_another_name_serves(make_app: MakeApp) -> None:
+    app = make_app()
+
+    def rename(table: sa.Table) -> None:
+        for index in table.indexes:
+            index.name = sa.sql.quoted_name(f"my_{index.name}", quote=None)
+
+    change_table(app, rename)
+    assert examine(app) == {}
+
+
+def test_a_missing_primary_key_is_found(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+
+    def drop_key(table: sa.Table) -> None:
+        table.c.key.primary_key = False
+        table.append_constraint(sa.PrimaryKeyConstraint())
+        table.dialect_options["sqlite"]["with_rowid"] = True
+
+    change_table(app, drop_key)
+    assert examine(app) == say_faults("the primary key is not the column key")
+
+
+def test_an_instant_that_loses_its_fraction_or_its_zone_is_found(
+    make_app: MakeApp, database_url: str
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+
+    def make_naive(table: sa.Table) -> None:
+        table.c.cutoff.type = sa.DateTime()
+
+    change_table(app, make_naive)
+    naive, right = {
+        "sqlite": ("DATETIME", "DATETIME"),
+        "mysql": ("DATETIME", "DATETIME(6)"),
+        "postgresql": ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
+    }[sa.make_url(database_url).get_backend_name()]
+    fault = f"the column cutoff is {naive}, not {right}"
+    assert examine(app) == ({} if naive == right else say_faults(fault))
+
+
+def test_a_column_that_must_have_a_value_is_found(
+    make_app: MakeApp, database_url: str
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+
+    def require(table: sa.Table) -> None:
+        table.c.actor.nullable = False
+
+    change_table(app, require)
+    fault = "the column actor is VARCHAR(255) NOT NULL, not VARCHAR(255)"
+    assert examine(app) == say_faults(fault)
+
+
+@pytest.mark.parametrize(
+    ("shift", "found"), [(30, "behind"), (-30, "ahead of"), (0.3, None), (-0.3, None)]
+)
+def test_a_clock_that_is_a_second_off_is_found(
+    make_app: MakeApp, database_url: str, shift: float, found: str | None
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
+    with time_machine.travel(timedelta(seconds=shift)):
+        problems = examine(app)
+    words = {name: re.sub(r"(29|30)\.\d", "30", x) for name, x in problems.items()}
+    expected = (
+        f"the store's clock is 30 seconds {found} this machine's: a token that a"
+        " machine with a fast clock issued can outlive a log-out-everywhere. Keep both"
+        " on NTP."
+    )
+    assert words == ({} if found is None else {"clock": expected})
+
+
+@pytest.mark.parametrize("endless", [False, 0, timedelta(0)])
+def test_tokens_that_never_expire_are_found(make_app: MakeApp, endless: object) -> None:
+    words = (
+        ": such tokens never expire, so their revocations are never forgotten, and the"
+        " table only grows. Set a timedelta."
+    )
+    access, refresh = "JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES"
+    app = make_app(**{access: endless})
+    assert examine(app) == {"token lifetimes": access + words}
+    app = make_app(**{refresh: endless, access: endless})
+    assert examine(app) == {"token lifetimes": f"{access} and {refresh}{words}"}
+
+
+def test_a_lifetime_that_is_no_duration_is_found(make_app: MakeApp) -> None:
+    app = make_app()
+    app.config["JWT_ACCESS_TOKEN_EXPIRES"] = "1h"
+    words = "must be able to add JWT_ACCESS_TOKEN_EXPIRES to datetime.datetime"
+    assert examine(app) == {"token lifetimes": words}
+
+
+@pytest.mark.parametrize("days", [29, 30])
+def test_revocations_that_are_forgotten_too_early_are_found(
+    make_app: MakeApp, days: int
+) -> None:
+    app = make_app(LOGOUT_MAX_TOKEN_LIFETIME=timedelta(days=days))
+    expected = (
+        "LOGOUT_MAX_TOKEN_LIFETIME is 29 days, 0:00:00, but tokens live for 30 days,"
+        " 0:00:00: the revocation of a session or a user is forgotten while its tokens"
+        " still live. Set it to 30 days, 0:00:00 or more, or leave it out."
+    )
+    assert examine(app) == ({} if days == 30 else {"token lifetimes": expected})
+
+
+@pytest.mark.parametrize("leeway", [61, timedelta(seconds=61), 60])
+def test_a_leeway_beyond_the_margin_is_found(
+    make_app: MakeApp, leeway: int | timedelta
+) -> None:
+    app = make_app(LOGOUT_PURGE_MARGIN=60, JWT_DECODE_LEEWAY=leeway)
+    expected = (
+        "JWT_DECODE_LEEWAY is 0:01:01, so clocks may differ by that much, but"
+        " LOGOUT_PURGE_MARGIN is 0:01:00: a machine whose clock is ahead forgets a"
+        " revocation while others still take the token. Set LOGOUT_PURGE_MARGIN to"
+        " 0:01:01 or more, or the leeway to seconds."
+    )
+    assert examine(app) == ({} if leeway == 60 else {"purge margin": expected})
+
+
+def test_a_leeway_that_is_no_duration_is_found(make_app: MakeApp) -> None:
+    app = make_app()
+    app.config["JWT_DECODE_LEEWAY"] = "10"
+    words = "JWT_DECODE_LEEWAY is '10'. Set it to a number of seconds or a timedelta"
+    assert examine(app) == {"token lifetimes": words, "purge margin": words}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)]
+)
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_a_weak_secret_is_found(
+    make_app: MakeApp,
+    algorithm: str,
+    least: int,
+    kind: t.Callable[[str], str | bytes],
+) -> None:
+    weak, strong = "é" + (least - 3) * "x", "é" + (least - 2) * "x"
+    app = make_app(JWT_SECRET_KEY=kind(weak), JWT_ALGORITHM=algorithm)
+    expected = (
+        f"the secret (JWT_SECRET_KEY, or else SECRET_KEY) has {least - 1} bytes:"
+        f" whoever has one token can guess it, and forge any. {algorithm} needs {least}"
+        " or more (RFC 7518 3.2): python -c 'import secrets;"
+        f" print(secrets.token_hex({least}))'"
+    )
+    assert examine(app) == {"secret": expected}
+    app = make_app(JWT_SECRET_KEY=kind(strong), JWT_ALGORITHM=algorithm)
+    assert examine(app) == {}
+
+
+def test_a_secret_that_is_no_text_is_found(make_app: MakeApp) -> None:
+    words = "the secret (JWT_SECRET_KEY, or else SECRET_KEY) is of the type int."
+    expected = {"secret": f"{words} Make it a string or bytes."}
+    assert examine(make_app(JWT_SECRET_KEY=12345)) == expected
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "words"),
+    [
+        (
+            "HS256",
+            "JWT_SECRET_KEY or flask SECRET_KEY must be set when using symmetric"
+            ' algorithm "HS256"',
+        ),
+        (
+            "RS256",
+            "JWT_PUBLIC_KEY must be set to use asymmetric cryptography algorithm"
+            ' "RS256"',
+        ),
+    ],
+)
+def test_a_missing_key_is_found(make_app: MakeApp, algorithm: str, words: str) -> None:
+    app = make_app(JWT_SECRET_KEY=None, JWT_ALGORITHM=algorithm)
+    assert examine(app) == {"secret": words}
+
+
+def test_the_length_of_a_public_key_says_nothing(make_app: MakeApp) -> None:
+    assert examine(make_app(JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY="short")) == {}
+
+
+def test_a_key_loader_of_the_app_is_left_alone(make_app: MakeApp) -> None:
+    app = make_app(JWT_SECRET_KEY=None)
+    app.extensions["flask-jwt-extended"].decode_key_loader(lambda *_: "short")
+    assert examine(app) == {}

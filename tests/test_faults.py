@@ -1,0 +1,807 @@
+"""Faults: whatever breaks, no acknowledged logout is lost, and nothing gets in."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import traceback
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from contextlib import contextmanager
+from contextlib import ExitStack
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPConnection
+from http.client import HTTPException
+from pathlib import Path
+from threading import Event
+from threading import Lock
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_logout import LogoutExtension
+from flask_logout import StoreUnavailableError
+
+from .conftest import dispose
+from .conftest import MakeApp
+from .conftest import new_database
+from .conftest import SECRET
+from .database_servers import MariaDBServer
+from .database_servers import PostgreSQLServer
+from .database_servers import StandbyServer
+from .proxy import free_port
+from .proxy import proxied
+from .proxy import Proxy
+from .proxy import wait_for_server
+from .tokens import bearer
+from .tokens import claims_of
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+from .tokens import Pair
+from .tokens import UNAVAILABLE
+
+TIMEOUT = 0.5
+# What a machine with much to do may take beyond it.
+SLACK = 0.5
+# psycopg and psycopg2 wait no less for a connection.
+LIBPQ_TIMEOUT = 2.0
+DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
+CUTS = ["requests", "replies"]
+CHECKOUT = Path(__file__).parent.parent
+
+# psycopg2 waits for a server that is silent until the connection breaks.
+with_a_bound = pytest.mark.parametrize(
+    "served", ["postgresql+psycopg", "mysql+pymysql"], indirect=True
+)
+with_psycopg = pytest.mark.parametrize("served", ["postgresql+psycopg"], indirect=True)
+with_psycopg2 = pytest.mark.parametrize(
+    "served", ["postgresql+psycopg2"], indirect=True
+)
+
+# Python 3.12 warns of it while any thread runs, as that of a proxy does.
+may_fork = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+Served = tuple[sa.URL, Proxy]
+Reached = tuple[Flask, Proxy]
+
+
+def config_for(url: sa.URL, **options: t.Any) -> dict[str, t.Any]:
+    """Name a server to an app; the options are those of its engine."""
+    return {
+        "SQLALCHEMY_DATABASE_URI": url.render_as_string(hide_password=False),
+        "SQLALCHEMY_ENGINE_OPTIONS": options,
+        "LOGOUT_TIMEOUT": TIMEOUT,
+        "LOGOUT_PURGE_EVERY": 0,
+    }
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def served(request: pytest.FixtureRequest) -> t.Iterator[Served]:
+    """A database of its own, and a proxy before its server."""
+    with proxied(request.param) as served:
+        yield served
+
+
+@pytest.fixture
+def reached(served: Served, make_app: MakeApp) -> t.Iterator[Reached]:
+    """An app that reaches its server through a proxy."""
+    url, proxy = served
+    app = make_app(**config_for(url))
+    yield app, proxy
+    proxy.heal()
+    dispose(app)
+
+
+class Ledger:
+    """What clients were told, to be held against what is true in the end."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.acknowledged: list[Pair] = []
+        self.statuses: set[int] = set()
+        self._lock = Lock()
+
+    def log_out(self, client: FlaskClient, pair: Pair) -> int:
+        """Log a pair out; an answer is either the documented one or a refusal."""
+        answer = log_out(client, pair)
+        self._note(answer.status_code)
+        if answer.status_code == 200:
+            assert answer.data == LOGGED_OUT
+            with self._lock:
+                self.acknowledged.append(pair)
+        elif answer.status_code == 503:
+            assert_refused(answer)
+        return answer.status_code
+
+    def visit(self, client: FlaskClient, pair: Pair) -> int:
+        """Call a protected route."""
+        answer = client.get("/me", headers=bearer(pair.access))
+        self._note(answer.status_code)
+        if answer.status_code == 503:
+            assert_refused(answer)
+        return answer.status_code
+
+    def settle(self) -> None:
+        """Check that every logout that was acknowledged holds."""
+        client = self.app.test_client()
+        assert self.acknowledged
+        for pair in self.acknowledged:
+            assert get_status(client, pair) == (401, 401)
+
+    def _note(self, status: int) -> None:
+        with self._lock:
+            self.statuses.add(status)
+
+
+def assert_refused(answer: t.Any) -> None:
+    """Check that an answer is the documented 503."""
+    assert (answer.status_code, answer.data) == (503, UNAVAILABLE)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+@contextmanager
+def at_most(seconds: float) -> t.Iterator[None]:
+    """Check that what is done meanwhile takes so many seconds at most."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start <= seconds + SLACK
+
+
+# Connections that are cut
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_check_that_is_cut_once_is_made_again(reached: Reached, what: str) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    for pair, status in [(dead, 401), (alive, 200)]:
+        getattr(proxy, f"cut_{what}")()
+        assert ledger.visit(client, pair) == status
+    ledger.settle()
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_check_that_is_always_cut_is_refused(reached: Reached, what: str) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    getattr(proxy, f"cut_{what}")(math.inf)
+    for pair in (dead, alive):
+        assert ledger.visit(client, pair) == 503
+    proxy.heal()
+    assert get_status(client, alive) == (200, 200)
+    ledger.settle()
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_logout_that_is_cut_once_is_made_again(reached: Reached, what: str) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    pair = make_pair(app)
+    assert get_status(client, pair) == (200, 200)
+    getattr(proxy, f"cut_{what}")(1)
+    assert ledger.log_out(client, pair) == 200
+    ledger.settle()
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_logout_whose_statement_is_cut_is_made_again(
+    reached: Reached, what: str
+) -> None:
+    app, proxy = reached
+    logout, pair = LogoutExtension(), make_pair(app)
+    assert get_status(app.test_client(), pair) == (200, 200)
+    with app.app_context():
+        # Without the check before it: the cut hits what stores the revocation.
+        getattr(proxy, f"cut_{what}")()
+        logout.revoke_token(claims_of(pair.access))
+    assert get_status(app.test_client(), pair) == (401, 200)
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_logout_that_is_always_cut_is_refused(reached: Reached, what: str) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    pair = make_pair(app)
+    assert get_status(client, pair) == (200, 200)
+    getattr(proxy, f"cut_{what}")(math.inf)
+    assert ledger.log_out(client, pair) == 503
+    with app.app_context(), pytest.raises(StoreUnavailableError):
+        LogoutExtension().revoke_token(claims_of(pair.access))
+    proxy.heal()
+    assert ledger.log_out(client, pair) in {200, 401}
+    assert get_status(client, make_pair(app)) == (200, 200)
+
+
+@pytest.mark.parametrize("times", [1, math.inf])
+@pytest.mark.parametrize("what", CUTS)
+def test_a_purge_that_is_cut_loses_nothing(
+    reached: Reached, what: str, times: float
+) -> None:
+    app, proxy = reached
+    ledger, client, logout = Ledger(app), app.test_client(), LogoutExtension()
+    assert ledger.log_out(client, make_pair(app)) == 200
+    with app.app_context():
+        for i in range(20):
+            logout.revoke_token({"jti": f"{what}{times}{i}", "exp": 1})
+        getattr(proxy, f"cut_{what}")(times)
+        if times == 1:
+            logout.purge()
+        else:
+            with pytest.raises(StoreUnavailableError):
+                logout.purge()
+        proxy.heal()
+        logout.purge()
+        assert logout.purge() == 0
+    ledger.settle()
+
+
+def test_a_server_that_comes_and_goes_under_load(reached: Reached) -> None:
+    app, proxy = reached
+    with load_on(app) as ledger:
+        for _ in range(3):
+            time.sleep(0.1)
+            proxy.cut()
+            time.sleep(0.1)
+            proxy.refuse()
+            time.sleep(0.1)
+            proxy.heal()
+        time.sleep(0.2)
+    assert ledger.statuses == {200, 401, 503}
+    ledger.settle()
+    assert get_status(app.test_client(), make_pair(app)) == (200, 200)
+
+
+@contextmanager
+def load_on(app: Flask) -> t.Iterator[Ledger]:
+    """Have four threads log in, look around and log out meanwhile."""
+    ledger, is_over = Ledger(app), Event()
+
+    def work() -> None:
+        client = app.test_client()
+        while not is_over.is_set():
+            pair = make_pair(app)
+            assert ledger.visit(client, pair) in {200, 503}
+            if ledger.log_out(client, pair) == 200:
+                assert ledger.visit(client, pair) in {401, 503}
+
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(work) for _ in range(4)]
+        try:
+            yield ledger
+        finally:
+            is_over.set()
+        for task in tasks:
+            task.result()
+
+
+# Servers that are slow, or silent
+
+
+def test_a_server_that_is_far_away(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    proxy.slow(delay=0.02)
+    assert ledger.log_out(client, make_pair(app)) == 200
+    ledger.settle()
+
+
+def test_a_server_whose_answers_come_byte_by_byte(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    proxy.slow(trickle=0.0002)
+    assert ledger.visit(client, dead) == 401
+    assert ledger.visit(client, alive) == 200
+    assert ledger.log_out(client, alive) == 200
+    proxy.heal()
+    ledger.settle()
+
+
+@with_a_bound
+def test_a_server_that_falls_silent(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    proxy.stall()
+    with at_most(TIMEOUT):
+        assert ledger.visit(client, alive) == 503
+    # Nothing is left in the pool: now the server does not greet.
+    with at_most(LIBPQ_TIMEOUT):
+        assert ledger.visit(client, dead) == 503
+    proxy.heal()
+    assert get_status(client, alive) == (200, 200)
+    ledger.settle()
+
+
+@with_a_bound
+def test_a_logout_at_which_a_server_falls_silent(reached: Reached) -> None:
+    app, proxy = reached
+    pair = make_pair(app)
+    assert get_status(app.test_client(), pair) == (200, 200)
+    proxy.stall()
+    with app.app_context(), at_most(TIMEOUT):
+        with pytest.raises(StoreUnavailableError):
+            LogoutExtension().revoke_token(claims_of(pair.access))
+    proxy.heal()
+    assert Ledger(app).log_out(app.test_client(), pair) in {200, 401}
+
+
+@with_psycopg  # PyMySQL bounds each wait for a byte, not all of them
+def test_a_server_whose_answer_takes_for_ever(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    assert ledger.log_out(client, make_pair(app)) == 200
+    proxy.slow(trickle=0.05)
+    with at_most(TIMEOUT):
+        assert ledger.visit(client, ledger.acknowledged[0]) == 503
+    proxy.heal()
+    ledger.settle()
+
+
+@with_psycopg2
+def test_psycopg2_waits_for_a_server_that_falls_silent(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    assert ledger.log_out(client, make_pair(app)) == 200
+    (dead,) = ledger.acknowledged
+    with ThreadPoolExecutor(1) as pool:
+        for wake in (proxy.heal, proxy.refuse):
+            proxy.stall()
+            task = pool.submit(ledger.visit, app.test_client(), dead)
+            time.sleep(TIMEOUT + 0.2)
+            assert not task.done()
+            wake()
+            assert task.result(5) == (401 if wake == proxy.heal else 503)
+    proxy.heal()
+    ledger.settle()
+
+
+def test_a_table_that_another_has_locked(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    with locked_table(app):
+        for pair in (alive, dead):
+            with at_most(TIMEOUT):
+                assert ledger.visit(client, pair) == 503
+        with at_most(TIMEOUT):
+            assert ledger.log_out(client, alive) == 503
+    assert get_status(client, alive) == (200, 200)
+    assert ledger.log_out(client, alive) == 200
+    ledger.settle()
+
+
+@contextmanager
+def locked_table(app: Flask) -> t.Iterator[None]:
+    """Lock the table against every other connection."""
+    url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    table = app.extensions["logout"].settings.table_name
+    is_mysql = engine.dialect.name == "mysql"
+    if engine.dialect.driver == "psycopg2":
+        # What the documentation tells an operator who uses psycopg2 to set.
+        set_on_database(url, f"statement_timeout = {round(TIMEOUT * 1000)}")
+        dispose(app)
+    with engine.connect() as connection:
+        mode = "WRITE" if is_mysql else "IN ACCESS EXCLUSIVE MODE"
+        keyword = "TABLES" if is_mysql else "TABLE"
+        connection.execute(sa.text(f"LOCK {keyword} {table} {mode}"))
+        yield
+
+
+def set_on_database(url: sa.URL, setting: str) -> None:
+    """Change a default of one database of a PostgreSQL server."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        # A replica does not refuse what makes it a primary again.
+        connection.execute(sa.text("SET default_transaction_read_only = off"))
+        connection.execute(sa.text(f"ALTER DATABASE {url.database} SET {setting}"))
+
+
+# Failover, and a server of our own that is stopped
+
+
+def test_a_replica_that_answers_instead(
+    reached: Reached, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, proxy = reached
+    switch = Switch(app, proxy)
+    ledger, client = Ledger(app), app.test_client()
+    alive, dead = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, dead) == 200
+    switch.to_replica()
+    proxy.cut()
+    assert get_status(client, alive) == (200, 200)
+    assert get_status(client, dead) == (401, 401)
+    assert ledger.log_out(client, alive) == 503
+    (line,) = caplog.messages
+    assert re.search("store_unavailable.*(read-only|READ ONLY) transaction", line)
+    assert get_status(client, alive) == (200, 200)
+    # The primary is back at the same address, and no connection is cut.
+    switch.to_primary()
+    assert ledger.log_out(client, alive) == 200
+    ledger.settle()
+
+
+def test_a_standby_that_takes_over(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        primary = stack.enter_context(PostgreSQLServer())
+        proxy = stack.enter_context(Proxy("127.0.0.1", primary.port))
+        url = primary.url.set(port=proxy.port, drivername="postgresql+psycopg")
+        app = make_app(**config_for(url))
+        stack.callback(dispose, app)
+        ledger, client = Ledger(app), app.test_client()
+        alive, dead = make_pair(app), make_pair(app)
+        assert ledger.log_out(client, dead) == 200
+        standby = stack.enter_context(StandbyServer(primary))
+        proxy.lead_to(standby.port)
+        assert get_status(client, alive) == (200, 200)
+        assert get_status(client, dead) == (401, 401)
+        assert ledger.log_out(client, alive) == 503
+        assert re.search(
+            "store_unavailable.*read-only transaction", caplog.messages[-1]
+        )
+        standby.promote()
+        assert ledger.log_out(client, alive) == 200
+        ledger.settle()
+
+
+class Switch:
+    """Has new connections reach a database that cannot be written to, or one that can."""
+
+    def __init__(self, app: Flask, proxy: Proxy) -> None:
+        self._url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
+        self._is_replica = False
+        if self._url.get_backend_name() == "mysql":
+            with app.app_context():
+                engine = app.extensions["sqlalchemy"].engine
+            sa.event.listen(engine, "connect", self._on_connect)
+
+    def to_replica(self) -> None:
+        """Let no new connection write."""
+        self._set("on")
+
+    def to_primary(self) -> None:
+        """Let every new connection write."""
+        self._set("off")
+
+    def _set(self, state: str) -> None:
+        self._is_replica = state == "on"
+        if self._url.get_backend_name() == "postgresql":
+            set_on_database(self._url, f"default_transaction_read_only = {state}")
+
+    def _on_connect(self, connection: t.Any, _: object) -> None:
+        # A setting for all of a server would be felt by its other users.
+        if self._is_replica:
+            connection.query("SET SESSION TRANSACTION READ ONLY")
+
+
+@pytest.fixture(scope="module", params=[PostgreSQLServer, MariaDBServer])
+def server_of_ours(
+    request: pytest.FixtureRequest,
+) -> t.Iterator[PostgreSQLServer | MariaDBServer]:
+    """A server that a test may stop."""
+    with request.param() as server:
+        yield server
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_server_stopped_and_started_under_load(
+    server_of_ours: PostgreSQLServer | MariaDBServer, make_app: MakeApp, mode: str
+) -> None:
+    for driver in server_of_ours.drivers:
+        app = make_app(**config_for(server_of_ours.url.set(drivername=driver)))
+        with load_on(app) as ledger:
+            time.sleep(0.3)
+            server_of_ours.stop(mode)
+            time.sleep(0.2)
+            server_of_ours.start()
+            time.sleep(0.3)
+        assert ledger.statuses == {200, 401, 503}
+        ledger.settle()
+        assert get_status(app.test_client(), make_pair(app)) == (200, 200)
+        dispose(app)
+
+
+# Pools
+
+
+@contextmanager
+def held_connection(app: Flask) -> t.Iterator[None]:
+    """Hold the only connection that the app may have."""
+    db: SQLAlchemy = app.extensions["sqlalchemy"]
+    with app.app_context(), db.engine.connect():
+        with pytest.raises(sa.exc.TimeoutError):
+            db.engine.connect()
+        yield
+
+
+def test_an_app_that_has_used_up_its_pool(served: Served, make_app: MakeApp) -> None:
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    app = make_app(**config_for(served[0], **options))
+    ledger, client = Ledger(app), app.test_client()
+    with held_connection(app):
+        pair = make_pair(app)
+        assert get_status(client, pair) == (200, 200)
+        assert ledger.log_out(client, pair) == 200
+        ledger.settle()
+    dispose(app)
+
+
+def test_more_checks_than_the_pool_has_connections(
+    served: Served, make_app: MakeApp
+) -> None:
+    url, proxy = served
+    app = make_app(**config_for(url, pool_size=1, max_overflow=0))
+    ledger = Ledger(app)
+    assert ledger.log_out(app.test_client(), make_pair(app)) == 200
+    (dead,) = ledger.acknowledged
+    proxy.slow(delay=0.1)
+    with ThreadPoolExecutor(8) as pool, at_most(TIMEOUT + 0.2):
+        statuses = list(
+            pool.map(lambda _: ledger.visit(app.test_client(), dead), range(8))
+        )
+    proxy.heal()
+    assert set(statuses) == {401, 503}
+    ledger.settle()
+    dispose(app)
+
+
+# SQLite
+
+
+@pytest.fixture
+def on_sqlite(make_app: MakeApp, tmp_path: Path) -> Flask:
+    """An app on a file."""
+    return make_app(**config_for(sa.make_url(f"sqlite:///{tmp_path / 'file.db'}")))
+
+
+def test_a_file_that_another_has_locked(on_sqlite: Flask, tmp_path: Path) -> None:
+    ledger, client = Ledger(on_sqlite), on_sqlite.test_client()
+    alive, dead = make_pair(on_sqlite), make_pair(on_sqlite)
+    assert ledger.log_out(client, dead) == 200
+    with closing(sqlite3.connect(tmp_path / "file.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for pair in (alive, dead):
+            with at_most(TIMEOUT):
+                assert ledger.visit(client, pair) == 503
+        with at_most(TIMEOUT):
+            assert ledger.log_out(client, alive) == 503
+    assert get_status(client, alive) == (200, 200)
+    assert ledger.log_out(client, alive) == 200
+    ledger.settle()
+
+
+def test_a_file_that_cannot_be_written(
+    on_sqlite: Flask, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(on_sqlite)
+    assert ledger.log_out(on_sqlite.test_client(), make_pair(on_sqlite)) == 200
+    path = sa.make_url(on_sqlite.config["SQLALCHEMY_DATABASE_URI"]).database
+    url = sa.make_url(f"sqlite:///file:{path}?mode=ro&uri=true")
+    app = make_app(**config_for(url))
+    alive, client = make_pair(app), app.test_client()
+    assert Ledger(app).log_out(client, alive) == 503
+    assert "attempt to write a readonly database" in caplog.text
+    assert get_status(client, alive) == (200, 200)
+    ledger.app = app
+    ledger.settle()
+
+
+def fill_up(app: Flask, ledger: Ledger) -> Pair:
+    """Log pairs out until one is refused; give that one."""
+    client = app.test_client()
+    for _ in range(1000):
+        pair = make_pair(app)
+        if ledger.log_out(client, pair) == 503:
+            return pair
+    pytest.fail("the disk is larger than the test")
+
+
+def test_a_database_that_is_full(
+    on_sqlite: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(on_sqlite)
+    with on_sqlite.app_context():
+        engine = on_sqlite.extensions["sqlalchemy"].engine
+    pages = 12
+
+    @sa.event.listens_for(engine, "connect")
+    def limit(connection: t.Any, _: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    refused = fill_up(on_sqlite, ledger)
+    assert "database or disk is full" in caplog.text
+    client = on_sqlite.test_client()
+    assert get_status(client, refused) == (200, 200)
+    ledger.settle()
+    # Somebody makes room.
+    pages = 1000
+    dispose(on_sqlite)
+    assert ledger.log_out(client, refused) == 200
+    ledger.settle()
+
+
+@may_fork
+def test_a_disk_that_is_full(on_sqlite: Flask) -> None:
+    ledger = Ledger(on_sqlite)
+
+    def fill(limit: int) -> None:
+        # No file may grow beyond this, which is how a full disk looks to SQLite.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        refused = fill_up(on_sqlite, ledger)
+        assert get_status(on_sqlite.test_client(), refused) == (200, 200)
+        ledger.settle()
+
+    assert in_processes(fill, [60_000]) == [0]
+    with on_sqlite.app_context():
+        assert LogoutExtension().purge() == 0
+    client, pair = on_sqlite.test_client(), make_pair(on_sqlite)
+    assert ledger.log_out(client, pair) == 200
+    ledger.settle()
+
+
+T = t.TypeVar("T")
+
+
+def in_processes(work: t.Callable[[T], object], shares: t.Iterable[T]) -> list[int]:
+    """Do a share of work in a fork each, all at once; give their exit codes."""
+    children = []
+    for share in shares:
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            code = 1
+            try:
+                work(share)
+                code = 0
+            except BaseException:  # noqa: B036  there is nobody to raise it to
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(x, 0)[1]) for x in children]
+
+
+@may_fork
+def test_eight_processes_that_write(make_app: MakeApp) -> None:
+    app = make_app()
+    shares = [[make_pair(app) for _ in range(15)] for _ in range(8)]
+
+    def work(share: list[Pair]) -> None:
+        ledger, client = Ledger(app), app.test_client()
+        for pair in share:
+            # SQLite is not fair: who is passed over for LOGOUT_TIMEOUT is refused.
+            while (status := ledger.log_out(client, pair)) != 200:
+                assert status == 503
+        assert len(ledger.acknowledged) == len(share)
+
+    assert in_processes(work, shares) == [0] * 8
+    ledger = Ledger(app)
+    ledger.acknowledged = [pair for share in shares for pair in share]
+    ledger.settle()
+
+
+# Workers that are killed
+
+WSGI = f"""
+import os
+from flask import Flask
+from flask_logout import LogoutExtension
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import event
+
+app = Flask(__name__)
+app.config["JWT_SECRET_KEY"] = {SECRET!r}
+app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
+db = SQLAlchemy(app)
+LogoutExtension(app)
+
+with app.app_context():
+    @event.listens_for(db.engine, "connect")
+    def hurry(connection, _):
+        # What is written outlives a process that is killed, if not a power cut.
+        if db.engine.dialect.name == "sqlite":
+            connection.execute("PRAGMA synchronous = OFF")
+
+@app.after_request
+def name_worker(response):
+    response.headers["X-Worker"] = str(os.getpid())
+    return response
+"""
+
+
+@contextmanager
+def gunicorn(folder: Path, url: str) -> t.Iterator[int]:
+    """Serve an app with two workers; give the port."""
+    (folder / "wsgi.py").write_text(WSGI)
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "wsgi:app"]
+    command += ["--bind", f"127.0.0.1:{port}", "--preload"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for_server(port, process, folder / "log")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def post_logout(port: int, pair: Pair) -> tuple[int, int]:
+    """Log a pair out over HTTP; give the status and the worker that answered."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {**bearer(pair.access), "Content-Type": "application/json"}
+    body = json.dumps({"refresh_token": pair.refresh})
+    with closing(connection):
+        connection.request("POST", "/auth/logout", body, headers)
+        with connection.getresponse() as response:
+            response.read()
+            return response.status, int(response.headers["X-Worker"])
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "postgresql+psycopg", "mysql+pymysql"])
+def test_workers_killed_during_a_thousand_logouts(
+    driver: str, make_app: MakeApp, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        config = {}
+        if driver != "sqlite":
+            config = config_for(stack.enter_context(new_database(driver)))
+        app = make_app(**config)
+        stack.callback(dispose, app)
+        kill_workers(app, tmp_path)
+
+
+def kill_workers(app: Flask, folder: Path) -> None:
+    """Kill workers while they serve a thousand logouts, and see what became of those."""
+    ledger, unknown = Ledger(app), []
+
+    def send(port: int, number: int, pair: Pair) -> None:
+        try:
+            status, worker = post_logout(port, pair)
+        except (OSError, HTTPException):
+            unknown.append(pair)
+            return
+        assert status == 200
+        ledger.acknowledged.append(pair)
+        if number % 50 == 0:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+
+    pairs = [make_pair(app) for _ in range(1000)]
+    with gunicorn(folder, app.config["SQLALCHEMY_DATABASE_URI"]) as port:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(partial(send, port), range(1000), pairs))
+    assert len(ledger.acknowledged) + len(unknown) == 1000
+    assert len(ledger.acknowledged) > 800
+    ledger.settle()

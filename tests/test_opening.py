@@ -1,0 +1,99 @@
+"""Which store an app gets."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from flask_logout import ConfigError
+from flask_logout import LogoutExtension
+from flask_logout import session_claims
+
+from .conftest import MakeApp
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+
+
+def test_a_database_of_its_own(make_app: MakeApp, database_url: str) -> None:
+    app = make_app(LOGOUT_STORE_URI=database_url)
+    pair, client = make_pair(app), app.test_client()
+    assert client.get("/open").status_code == 200
+    with app.app_context():
+        db = app.extensions["sqlalchemy"]
+        assert sa.inspect(db.engine).get_table_names() == []
+        app.extensions["logout"].store.inspect().create()
+    assert log_out(client, pair).data == LOGGED_OUT
+    assert get_status(client, pair) == (401, 401)
+    app.extensions["logout"].store.engine.dispose()
+
+
+def test_a_database_of_its_own_cannot_join_the_app(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    app = make_app(LOGOUT_STORE_URI=f"sqlite:///{tmp_path / 'own.db'}")
+    logout, session = LogoutExtension(), app.extensions["sqlalchemy"].session
+    with app.app_context(), pytest.raises(ConfigError) as caught:
+        logout.revoke_user("ada", session=session)
+    assert str(caught.value) == (
+        "session= needs the revocations in a database of the app's, and"
+        " LOGOUT_STORE_URI names another one. Leave one of the two out."
+    )
+
+
+@pytest.mark.parametrize("uri", ["nonsense", "ftp://secret@host", "a b://secret"])
+def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
+    app = Flask("tests")
+    app.config["LOGOUT_STORE_URI"] = uri
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(app)
+    assert str(caught.value) == (
+        "LOGOUT_STORE_URI is neither a URL of Redis nor of a database that SQLAlchemy"
+        " knows. Set it to one, or leave it out for the app's database."
+    )
+
+
+@pytest.mark.parametrize(("every", "expected"), [(4, 2), (1, 2), (0, 8)])
+def test_a_worker_keeps_house(make_app: MakeApp, every: int, expected: int) -> None:
+    app = make_app(LOGOUT_PURGE_EVERY=every, LOGOUT_PURGE_MARGIN=0)
+    logout = LogoutExtension()
+    with app.app_context():
+        store = app.extensions["logout"].store
+        for i in range(6):
+            logout.revoke_token({"jti": str(i), "exp": 1})
+        assert len(store.changes(None).keys) == {4: 2, 1: 0, 0: 6}[every]
+        pair = make_pair(app)
+        log_out(app.test_client(), pair)
+        assert len(store.changes(None).keys) == expected
+
+
+def test_tidying_that_fails_undoes_nothing(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_PURGE_EVERY=1)
+    trigger = (
+        "CREATE TRIGGER stay BEFORE DELETE ON logout_revocation"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    )
+    with app.app_context():
+        app.extensions["logout"].store.engine.execute(sa.text(trigger))
+        LogoutExtension().revoke_token({"jti": "0", "exp": 1})
+    pair, client = make_pair(app), app.test_client()
+    assert log_out(client, pair).data == LOGGED_OUT
+    assert get_status(client, pair) == (401, 401)
+
+
+def test_the_wait_for_a_store_is_bounded(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_TIMEOUT=timedelta(seconds=0.1))
+    claims: dict[str, t.Any] = session_claims()
+    pair, client = make_pair(app, additional_claims=claims), app.test_client()
+    with app.app_context():
+        db = app.extensions["sqlalchemy"]
+        db.session.execute(sa.text("BEGIN IMMEDIATE"))
+        assert log_out(client, pair).status_code == 503
+        db.session.rollback()
+    assert log_out(client, pair).data == LOGGED_OUT

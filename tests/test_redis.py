@@ -1,0 +1,814 @@
+"""The four verbs on Redis: a server alone, and a Cluster."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+import typing as t
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Barrier
+from threading import Thread
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from flask_logout import ConfigError
+from flask_logout import StoreUnavailableError
+from flask_logout.claims import make_key
+from flask_logout.revocation import KINDS
+from flask_logout.revocation import merge
+from flask_logout.stores import Tally
+from flask_logout.stores.redis import RedisStore
+from flask_logout.stores.redis_changes import PAGE
+from flask_logout.stores.redis_inspection import warnings
+
+from .conftest import MakeApp
+from .proxy import Proxy
+from .redis_servers import cluster
+from .redis_servers import free_port
+from .redis_servers import running_url
+from .redis_servers import Server
+from .redis_servers import wait_until
+from .test_store import A
+from .test_store import ACTS
+from .test_store import B
+from .test_store import NOW
+from .test_store import revocation
+from .test_store import SECOND
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+from .tokens import UNAVAILABLE
+
+TIMEOUT = timedelta(seconds=0.5)
+PREFIX = "flask_logout:{00}"
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Server]]:
+    """The servers of a Cluster."""
+    with cluster(tmp_path_factory.mktemp("redis") / "cluster") as nodes:
+        yield nodes
+
+
+@pytest.fixture(params=["single", "cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A server alone, and a Cluster."""
+    if request.param == "single":
+        return running_url()
+    nodes: list[Server] = request.getfixturevalue("nodes")
+    return cluster_url(nodes[0])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> t.Iterator[Server]:
+    """A server of our own, which keeps snapshots when it is told to."""
+    with Server(tmp_path / "server", "--save", "") as server:
+        yield server
+
+
+@pytest.fixture
+def store(url: str) -> t.Iterator[RedisStore]:
+    """An empty store on each."""
+    yield from opened(url)
+
+
+@pytest.fixture
+def single() -> t.Iterator[RedisStore]:
+    """An empty store on a server alone."""
+    yield from opened(running_url())
+
+
+@pytest.fixture
+def spread(nodes: list[Server]) -> t.Iterator[RedisStore]:
+    """An empty store on a Cluster."""
+    yield from opened(cluster_url(nodes[0]))
+
+
+def opened(url: str) -> t.Iterator[RedisStore]:
+    """Open a store, and leave nothing behind."""
+    store = RedisStore(url, timeout=8 * TIMEOUT)
+    store.inspect().clear()
+    yield store
+    store.inspect().clear()
+    store.link.close()
+
+
+def cluster_url(node: Server) -> str:
+    """Name a Cluster by one of its servers."""
+    return f"redis+cluster://127.0.0.1:{node.port}"
+
+
+def found(store: RedisStore, *keys: bytes, subject: str | None = None) -> t.Any:
+    """Find revocations, without the instant that the store adds."""
+    return [replace(x, revoked_at=None) for x in store.find(keys, subject=subject)]
+
+
+def read_all(store: RedisStore, cursor: object | None = None) -> tuple[t.Any, object]:
+    """Read every page that is there, and give the keys and the cursor."""
+    page = store.changes(cursor)
+    keys = list(page.keys)
+    while page.has_more:
+        page = store.changes(page.cursor)
+        keys += page.keys
+    return keys, page.cursor
+
+
+def ttl_of(store: RedisStore, key: bytes) -> int:
+    """Ask when a key of nobody in particular dies, in milliseconds since 1970."""
+    (answer,) = store.link.run([("PEXPIRETIME", PREFIX.encode() + key)])
+    return int(answer)
+
+
+def test_what_was_added_is_found_as_it_was(store: RedisStore) -> None:
+    full = revocation(
+        "full",
+        kind="subject",
+        cutoff=NOW,
+        spared_session=A,
+        spared_after=NOW - SECOND,
+        subject="ada ☺" * 51,
+        token_id="t" * 255,
+        reason="r",
+        actor="a",
+    )
+    bare = revocation("bare", expires_at=None)
+    store.add([full, bare])
+    assert found(store, full.key, subject=full.subject) == [full]
+    assert found(store, bare.key) == [bare]
+    both = found(store, full.key, A, bare.key, B, full.key, subject=full.subject)
+    assert sorted(both, key=lambda x: x.key) == sorted(
+        [full, bare], key=lambda x: x.key
+    )
+    assert found(store, A) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_can_be_kept(store: RedisStore, kind: t.Any) -> None:
+    store.add([revocation(kind=kind)])
+    assert found(store, revocation().key) == [revocation(kind=kind)]
+
+
+@pytest.mark.parametrize(
+    "value", ["\x00", "\r\n*1\r\n", '"]}', "{01}", "\ud800", "☺" * 255, "", "null"]
+)
+def test_hostile_texts_come_back_as_they_were(store: RedisStore, value: str) -> None:
+    made = revocation(value, subject=value, token_id=value, reason=value, actor=value)
+    store.add([made])
+    assert found(store, made.key, subject=value) == [made]
+
+
+def test_the_store_adds_its_own_clock(store: RedisStore) -> None:
+    store.add([revocation()])
+    (kept,) = store.find([revocation().key], subject=None)
+    assert kept.revoked_at is not None
+    assert kept.revoked_at.tzinfo is timezone.utc
+    assert abs(datetime.now(timezone.utc) - kept.revoked_at) < 5 * SECOND
+    assert kept.revoked_at <= store.inspect().read_clock() < kept.revoked_at + SECOND
+
+
+def test_adding_twice_changes_nothing(store: RedisStore) -> None:
+    first = revocation(reason="first")
+    store.add([first])
+    before = store.find([first.key], subject=None)
+    store.add([first, replace(first, reason="second")])
+    assert store.find([first.key], subject=None) == before
+    assert read_all(store, read_all(store)[1])[0] == []
+
+
+@pytest.mark.parametrize("acts", ACTS)
+def test_redis_merges_as_the_domain_does(
+    store: RedisStore, acts: list[tuple[int, bytes | None, int | None]]
+) -> None:
+    made = [
+        revocation(
+            kind="subject",
+            cutoff=NOW + second * SECOND,
+            spared_session=spared,
+            expires_at=None if life is None else NOW + life * SECOND,
+            reason=f"act {i}",
+        )
+        for i, (second, spared, life) in enumerate(acts)
+    ]
+    for act in made:
+        store.add([act])
+    assert found(store, made[0].key) == merge(made)
+    dies_at = merge(made)[0].expires_at
+    # Rounded up to the millisecond: 123456 microseconds are not 123 milliseconds.
+    expected = -1 if dies_at is None else int(dies_at.timestamp()) * 1000 + 124
+    assert ttl_of(store, made[0].key) == expected
+
+
+def test_it_is_forgotten_when_it_expires_and_not_before(store: RedisStore) -> None:
+    key = revocation().key
+    soon = store.inspect().read_clock() + timedelta(seconds=0.3)
+    store.add([revocation(expires_at=soon)])
+    while store.find([key], subject=None):
+        time.sleep(0.01)
+    assert store.inspect().read_clock() >= soon
+    store.add([revocation(expires_at=soon)])
+    store.add([revocation(expires_at=datetime(1969, 1, 1, tzinfo=timezone.utc))])
+    assert store.find([key], subject=None) == []
+    assert store.purge(NOW, batch=1) == 0
+
+
+def test_a_dead_revocation_does_not_shorten_a_living_one(store: RedisStore) -> None:
+    store.add([revocation(expires_at=None)])
+    store.add([revocation(expires_at=NOW - timedelta(days=36500))])
+    assert found(store, revocation().key) == [revocation(expires_at=None)]
+
+
+def test_changes_tells_what_came_since(store: RedisStore) -> None:
+    assert store.changes(None).total == 0
+    _, cursor = read_all(store)
+    store.add([revocation("a")])
+    assert set(read_all(store, cursor)[0]) == {revocation("a").key}
+    _, cursor = read_all(store)
+    store.add([revocation("b", subject="ada"), revocation("c", subject="bob")])
+    keys, later = read_all(store, cursor)
+    assert sorted(keys) == sorted([revocation("b").key, revocation("c").key])
+    assert read_all(store, later) == ([], later)
+    store.add([revocation("a", expires_at=None)])
+    assert read_all(store, later)[0] == [revocation("a").key]
+    assert set(read_all(store)[0]) == {revocation(x).key for x in "abc"}
+
+
+def test_changes_reads_page_by_page(store: RedisStore) -> None:
+    _, cursor = read_all(store)
+    made = [revocation(str(i)) for i in range(2 * PAGE + 10)]
+    keys = sorted(x.key for x in made)
+    store.add(made)
+    (first, *_) = pages = [store.changes(None)]
+    while pages[-1].has_more:
+        pages.append(store.changes(pages[-1].cursor))
+    assert first.total is not None
+    assert [page.total for page in pages[1:]] == [None] * (len(pages) - 1)
+    assert len(pages) > 2
+    assert sorted({key for page in pages for key in page.keys}) == keys
+    assert sorted(set(read_all(store, cursor)[0])) == keys
+
+
+def test_the_total_counts_what_is_ours_alone(single: RedisStore) -> None:
+    theirs = [f"test_redis:{i}" for i in range(3 * PAGE)]
+    single.add([revocation(str(i)) for i in range(3 * PAGE)])
+    with redis.Redis.from_url(running_url()) as client:
+        try:
+            client.mset(dict.fromkeys(theirs, ""))
+            total = single.changes(None).total
+        finally:
+            client.unlink(*theirs)
+    assert total is not None
+    assert 0.8 * 3 * PAGE < total < 1.2 * 3 * PAGE
+
+
+def test_a_long_stream_is_read_page_by_page(single: RedisStore) -> None:
+    single.add([revocation("first")])
+    _, cursor = read_all(single)
+    names = [b"%016d" % i for i in range(PAGE + 5)]
+    stream = f"{PREFIX}changes"
+    with redis.Redis.from_url(running_url()) as client:
+        with client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.xadd(stream, {name: ""})
+            pipeline.execute()
+    page = single.changes(cursor)
+    assert (page.keys, page.has_more) == (names[:PAGE], True)
+    page = single.changes(page.cursor)
+    assert (page.keys, page.has_more) == (names[PAGE:], False)
+
+
+def test_nothing_is_missed_beside_writers(store: RedisStore) -> None:
+    made = [
+        [revocation(f"{i} {j}", subject=f"user {j}") for j in range(100)]
+        for i in range(4)
+    ]
+    for x in made[0]:
+        store.add([x])
+
+    def write(part: list[t.Any]) -> None:
+        for x in part:
+            store.add([x])
+
+    writers = [Thread(target=write, args=(part,)) for part in made[1:]]
+    for writer in writers:
+        writer.start()
+    seen: set[bytes] = set()
+    cursor: object | None = None
+    while any(writer.is_alive() for writer in writers):
+        keys, cursor = read_all(store, cursor)
+        seen.update(keys)
+    keys, cursor = read_all(store, cursor)
+    assert seen | set(keys) == {x.key for part in made for x in part}
+
+
+def test_a_reader_whom_the_stream_has_left_behind_starts_again(
+    store: RedisStore,
+) -> None:
+    store.add([revocation("a"), revocation("b")])
+    _, cursor = read_all(store)
+    store.add([revocation("c")])
+    store.add([revocation("d")])
+    store.link.run([("XTRIM", f"{PREFIX}changes", "MAXLEN", "=", 1)])
+    assert set(read_all(store, cursor)[0]) == {revocation(x).key for x in "abcd"}
+
+
+def test_a_reader_of_a_store_that_was_emptied_starts_again(store: RedisStore) -> None:
+    store.add([revocation("a")])
+    _, cursor = read_all(store)
+    store.inspect().clear()
+    store.add([revocation("b")])
+    assert read_all(store, cursor)[0] == [revocation("b").key]
+
+
+def test_the_stream_forgets_after_a_day(store: RedisStore) -> None:
+    stream = f"{PREFIX}changes"
+    day = timedelta(days=1)
+    now = store.inspect().read_clock()
+    ages = [day * 1.01] * 1000 + [day * 0.99] * 5
+    for i, age in enumerate(ages):
+        at = int((now - age).timestamp() * 1000)
+        store.link.run([("XADD", stream, f"{at}-{i + 1}", b"%016d" % i, "")])
+    store.add([revocation()])
+    ((first, _), *rest) = store.link.run([("XRANGE", stream, "-", "+")])[0]
+    # Redis drops a hundred at a time.
+    assert 6 <= len(rest) + 1 < 6 + 100
+
+
+def test_a_server_that_started_anew_is_read_from_the_beginning(
+    tmp_path: Path,
+) -> None:
+    options = ("--appendonly", "yes", "--appendfsync", "always")
+    with Server(tmp_path / "server", *options) as server:
+        store = RedisStore(server.url, timeout=TIMEOUT)
+        store.add([revocation(str(i)) for i in range(2 * PAGE)])
+        page = store.changes(None)
+        server.stop()
+        server.start()
+        again = store.changes(page.cursor)
+        assert again.total is not None
+        assert len(set(read_all(store, again.cursor)[0]) | set(again.keys)) == 2 * PAGE
+        store.link.close()
+
+
+def test_a_reader_of_a_server_that_left_the_cluster_starts_again(
+    spread: RedisStore,
+) -> None:
+    spread.add([revocation("a")])
+    page = spread.changes(None)
+    cursor: t.Any = page.cursor
+    gone = replace(cursor.scan, nodes=["127.0.0.1:1", *cursor.scan.nodes])
+    again = spread.changes(replace(cursor, scan=gone))
+    assert again.total is not None
+
+
+def test_sixteen_threads_on_the_same_keys_lose_nothing(store: RedisStore) -> None:
+    barrier = Barrier(16)
+    keys = (make_key("subject", None, "x"), make_key("subject", "iss", "x"))
+    torn, errors = [], []
+
+    def revoke(number: int) -> None:
+        barrier.wait()
+        for i in range(5):
+            cutoff = NOW + (number * 5 + i) * SECOND
+            made = revocation(kind="subject", cutoff=cutoff, subject="x")
+            try:
+                store.add([replace(made, key=key) for key in keys])
+                both = store.find(keys, subject="x")
+            except StoreUnavailableError as e:
+                errors.append(e)
+                continue
+            torn.extend([both] if len({x.cutoff for x in both}) != 1 else [])
+
+    threads = [Thread(target=revoke, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (torn, errors) == ([], [])
+    assert [x.cutoff for x in store.find(keys, subject="x")] == [NOW + 79 * SECOND] * 2
+
+
+def test_a_failing_add_leaves_nothing(server: Server) -> None:
+    store = RedisStore(server.url, timeout=TIMEOUT)
+    with server.client() as client:
+        client.set(f"{PREFIX}changes", "not a stream")
+        with pytest.raises(StoreUnavailableError, match="WRONGTYPE"):
+            store.add([revocation("a"), revocation("b")])
+        client.delete(f"{PREFIX}changes")
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreUnavailableError, match="maxmemory"):
+            store.add([revocation("a"), revocation("b")])
+        assert client.dbsize() == 0
+        client.config_set("maxmemory", 0)
+    store.add([revocation("a"), revocation("b")])
+    assert len(found(store, revocation("a").key, revocation("b").key)) == 2
+    store.link.close()
+
+
+def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
+    spread.link.run([("SET", f"{PREFIX}changes", "not a stream")])
+    with pytest.raises(StoreUnavailableError, match="WRONGTYPE") as caught:
+        spread.changes(None)
+    assert "flask_logout:{" not in str(caught.value)
+    with pytest.raises(StoreUnavailableError, match="WRONGTYPE"):
+        spread.add([revocation()])
+
+
+def test_a_script_that_the_server_forgot_is_sent_again(store: RedisStore) -> None:
+    store.inspect().create()
+    store.add([revocation("a")])
+    for node in store.link.names_of_nodes():
+        store.link.run_on(node, [("SCRIPT FLUSH",)])
+    store.add([revocation("b")])
+    assert len(found(store, revocation("a").key, revocation("b").key)) == 2
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(store: RedisStore) -> None:
+    store.add([revocation()])
+    _, cursor = read_all(store)
+    for node in store.link.names_of_nodes():
+        store.link.run_on(node, [("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")])
+        host = running_url() if "://" in node else f"redis://{node}"
+        with redis.Redis.from_url(host) as client:
+            client.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert found(store, revocation().key) == [revocation()]
+    assert read_all(store, cursor)[0] == []
+
+
+@pytest.mark.parametrize("part", ["requests", "replies"])
+def test_a_connection_that_is_cut_is_tried_once_more(server: Server, part: str) -> None:
+    with Proxy("127.0.0.1", server.port) as proxy:
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", timeout=TIMEOUT)
+        store.add([revocation()])
+        before = store.find([revocation().key])
+        cut = {"requests": proxy.cut_requests, "replies": proxy.cut_replies}[part]
+        cut(1)
+        assert store.find([revocation().key]) == before
+        cut(1)
+        store.add([revocation("b")])
+        assert found(store, revocation("b").key) == [revocation("b")]
+        assert len(read_all(store)[0]) == 2
+        proxy.reset()
+        store.find([A, B, revocation().key])
+        store.add([revocation("c"), revocation("d")])
+        assert proxy.round_trips == 2
+        cut(1 << 10)
+        with pytest.raises(StoreUnavailableError):
+            store.find([A])
+        proxy.heal()
+        assert store.find([revocation().key]) == before
+        store.link.close()
+
+
+def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -> None:
+    store = RedisStore(server.url, timeout=TIMEOUT)
+    store.add([revocation()])
+    server.stop()
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match=f"127.0.0.1:{server.port}"):
+        store.find([A])
+    with pytest.raises(StoreUnavailableError):
+        store.add([revocation()])
+    with pytest.raises(StoreUnavailableError):
+        store.changes(None)
+    with pytest.raises(StoreUnavailableError):
+        store.inspect().count_expired(NOW)
+    warnings(store.inspect())
+    assert time.monotonic() - started < 1
+    server.start()
+    assert store.find([revocation().key]) == []
+    store.link.close()
+
+
+def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
+    store = RedisStore(server.url, timeout=TIMEOUT)
+    assert store.find([A]) == []
+    server.process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="Timeout"):
+        store.find([A])
+    assert time.monotonic() - started < 1.5 * TIMEOUT.total_seconds()
+    server.process.send_signal(signal.SIGCONT)
+    assert store.find([A]) == []
+    store.link.close()
+
+
+def test_a_forked_worker_has_connections_of_its_own(store: RedisStore) -> None:
+    store.add([revocation("parent")])
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            for i in range(20):
+                store.add([revocation(f"child {i}")])
+                store.find([revocation(f"child {i}").key], subject=None)
+            code = 0
+        finally:
+            os._exit(code)
+    for _ in range(20):
+        assert found(store, revocation("parent").key) == [revocation("parent")]
+    assert os.waitpid(pid, 0)[1] == 0
+    assert found(store, revocation("child 19").key) == [revocation("child 19")]
+
+
+def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:
+    # The path of a socket may have a hundred characters, that of tmp_path has more.
+    with TemporaryDirectory() as directory:
+        socket = f"{directory}/redis.sock"
+        with Server(tmp_path / "server", "--unixsocket", socket):
+            store = RedisStore(f"unix://{socket}?db=3", timeout=TIMEOUT)
+            store.add([revocation()])
+            assert found(store, revocation().key) == [revocation()]
+            assert store.inspect().place == f"unix://{socket}?db=3"
+            store.link.close()
+
+
+def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
+    with Server(tmp_path / "server", "--requirepass", "s3cret") as server:
+        place = f"127.0.0.1:{server.port}"
+        for scheme in ("redis", "redis+cluster"):
+            for credentials in ("", "ada:s3cret-wrong@", ":s3cret-wrong@"):
+                uri = f"{scheme}://{credentials}{place}"
+                store = RedisStore(uri, timeout=TIMEOUT)
+                with pytest.raises(StoreUnavailableError) as caught:
+                    store.find([A], subject=None)
+                assert "s3cret" not in str(caught.value)
+                assert f"{scheme}://{place}/0: " in str(caught.value)
+                assert "s3cret" not in store.inspect().place
+        store = RedisStore(f"redis://:s3cret@{place}", timeout=TIMEOUT)
+        assert store.find([A]) == []
+        store.link.close()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://user:s3cret@host", "LOGOUT_STORE_URI is no URL of Redis. Write it as"),
+        ("redis://:s3cret@host:port", "LOGOUT_STORE_URI is no URL of Redis. Write it"),
+        (
+            "redis://:s3cret@host?socket_timeout=x",
+            "LOGOUT_STORE_URI is no URL of Redis",
+        ),
+        ("redis://host?decode_responses=1", "Take decode_responses out of"),
+        ("redis+cluster://:s3cret@host/1", "has no database but 0"),
+        ("redis+cluster://:s3cret@", "needs a host"),
+    ],
+)
+def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RedisStore(uri, timeout=TIMEOUT)
+    assert message in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "flask_logout.stores.redis_link"
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ConfigError, match=r"pip install 'flask-logout\[redis\]'"):
+        importlib.import_module(name)
+
+
+def test_it_cannot_join_a_transaction_of_the_app(single: RedisStore) -> None:
+    session: t.Any = object()
+    with pytest.raises(ConfigError, match="Leave session out, or LOGOUT_STORE_URI"):
+        single.add([revocation()], session=session)
+    assert found(single, revocation().key) == []
+
+
+def test_what_something_else_wrote_is_not_trusted(single: RedisStore) -> None:
+    name = PREFIX.encode() + A
+    for value in ("", "x", "1795349003433337[]", '1795349003433337{"a":1}', "1" * 99):
+        single.link.run([("SET", name, value)])
+        with pytest.raises(StoreUnavailableError, match="written by something else"):
+            single.find([A])
+
+
+def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
+    look = store.inspect()
+    look.create()
+    assert look.count_kinds(NOW) == {kind: Tally() for kind in KINDS}
+    foreign = "test_redis:foreign"
+    store.link.run([("SET", foreign, "x")])
+    store.add([revocation("a", subject="ada"), revocation("b", expires_at=None)])
+    store.add([revocation("c", kind="subject", subject="bob")])
+    tallies = look.count_kinds(NOW + SECOND)
+    assert (tallies["token"].live, tallies["token"].expired) == (1, 1)
+    assert (tallies["subject"].live, tallies["subject"].expired) == (0, 1)
+    assert tallies["everyone"] == Tally()
+    oldest, newest = tallies["token"].oldest, tallies["token"].newest
+    assert oldest is not None and newest is not None
+    assert oldest <= newest <= look.read_clock()
+    assert look.count_expired(NOW) == 0
+    assert look.count_expired(NOW + SECOND) == 2
+    look.clear()
+    assert look.count_kinds(NOW) == {kind: Tally() for kind in KINDS}
+    assert store.link.run([("GETDEL", foreign)]) == [b"x"]
+
+
+def problems_of(*servers: Server) -> list[str]:
+    """List the problems of a server, without its name."""
+    store = RedisStore(servers[0].url, timeout=TIMEOUT)
+    problems = store.inspect().list_problems()
+    store.link.close()
+    prefix = f"redis://127.0.0.1:{servers[0].port}/0: "
+    assert all(problem.startswith(prefix) for problem in problems)
+    return [problem[len(prefix) :] for problem in problems]
+
+
+def test_it_says_in_which_ways_redis_forgets(server: Server) -> None:
+    nothing = "it keeps nothing on disk: a restart forgets every logout."
+    remedy = " Set appendonly to yes."
+    with server.client() as client:
+        assert problems_of(server) == [nothing + remedy]
+        client.config_set("save", "60 1")
+        snapshots = "appendonly is off: after a crash, logouts since the last snapshot"
+        assert problems_of(server) == [f"{snapshots} are forgotten.{remedy}"]
+        client.acl_setuser("default", commands=["-config"], enabled=True)
+        (hidden,) = problems_of(server)
+        assert "whether there are snapshots is not shown to us" in hidden
+        client.acl_setuser("default", commands=["+config"], enabled=True)
+        client.config_set("appendonly", "yes")
+        wait_until(lambda: problems_of(server) == [])
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        (evicting,) = problems_of(server)
+        assert evicting.startswith("maxmemory-policy is allkeys-lru: when its memory")
+
+
+def test_it_says_when_replicas_are_not_waited_for(
+    server: Server, tmp_path: Path
+) -> None:
+    options = ("--replicaof", "127.0.0.1", str(server.port), "--appendonly", "yes")
+    with server.client() as client, Server(tmp_path / "replica", *options) as replica:
+        client.config_set("appendonly", "yes")
+        client.config_set("repl-diskless-sync-delay", 0)
+        wait_until(lambda: bool(client.info("replication")["connected_slaves"]))
+        (lossy,) = problems_of(server)
+        assert lossy.startswith("min-replicas-to-write is 0: a logout may be lost")
+        (read_only,) = problems_of(replica)
+        assert read_only.startswith("it is a read-only replica. Name the primary in")
+        client.config_set("min-replicas-to-write", 1)
+        wait_until(lambda: problems_of(server) == [])
+        wait_until(lambda: replica_is_synced(replica))
+        store = RedisStore(replica.url, timeout=TIMEOUT)
+        with pytest.raises(StoreUnavailableError, match="ReadOnlyError"):
+            store.add([revocation()])
+        store.link.close()
+
+
+def replica_is_synced(replica: Server) -> bool:
+    """Tell whether a replica is up to date."""
+    with replica.client() as client:
+        return bool(client.info("replication")["master_link_status"] == "up")
+
+
+def test_problems_are_warned_of_a_line_each(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RedisStore(server.url, timeout=TIMEOUT)
+    # At the first check, and not again.
+    assert store.find([A]) == store.find([A]) == []
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"redis://127.0.0.1:{server.port}/0: it keeps nothing on disk: a restart forgets"
+        " every logout. Set appendonly to yes."
+    ]
+    store.link.close()
+
+
+def names_in(store: RedisStore) -> dict[str, list[bytes]]:
+    """List the names of all keys, server by server."""
+    return {
+        node: store.link.run_on(node, [("KEYS", "flask_logout:*")])[0]
+        for node in store.link.names_of_nodes()
+    }
+
+
+def test_the_keys_of_one_user_share_a_slot(spread: RedisStore) -> None:
+    kinds: list[t.Any] = ["token", "session", "subject"]
+    spread.add([revocation(kind, kind=kind, subject="ada") for kind in kinds])
+    (names,) = [names for names in names_in(spread).values() if names]
+    assert len(names) == 4
+    assert len({key_slot(name) for name in names}) == 1
+
+
+def test_users_are_spread_over_all_servers(spread: RedisStore) -> None:
+    made = [revocation(f"{i}", subject=f"user {i}") for i in range(300)]
+    spread.add(made)
+    counts = [len(names) for names in names_in(spread).values()]
+    assert len(counts) == 3
+    assert min(counts) > 60
+    for x in made[::50]:
+        assert found(spread, x.key, A, subject=x.subject) == [x]
+
+
+def test_a_session_is_found_whoever_revoked_it(spread: RedisStore) -> None:
+    by_admin = revocation(kind="session")
+    everyone = revocation("all", kind="everyone", cutoff=NOW)
+    spread.add([by_admin])
+    spread.add([everyone])
+    keys = (by_admin.key, everyone.key)
+    assert len(found(spread, *keys, subject="ada")) == 2
+    spread.add([replace(by_admin, subject="ada", expires_at=None)])
+    first, second = found(spread, *keys, subject="ada")
+    assert {first.key, second.key} == {*keys}
+    assert first.expires_at is None or second.expires_at is None
+    assert len(found(spread, *keys, subject=None)) == 2
+
+
+def commands_sent(store: RedisStore) -> dict[str, int]:
+    """Tell how often each server was asked for values."""
+    return {
+        node: store.link.run_on(node, [("INFO", "commandstats")])[0]
+        .get("cmdstat_mget", {"calls": 0})
+        .get("calls")
+        for node in store.link.names_of_nodes()
+    }
+
+
+def test_a_check_asks_two_servers_at_most(spread: RedisStore) -> None:
+    for i in range(20):
+        before = commands_sent(spread)
+        spread.find([A, B, revocation().key], subject=f"user {i}")
+        after = commands_sent(spread)
+        asked = [after[node] - before[node] for node in before]
+        assert sum(asked) <= 2
+
+
+def test_a_cluster_is_not_asked_without_a_subject(spread: RedisStore) -> None:
+    with pytest.raises(TypeError, match="subject="):
+        spread.find([A])
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_cluster_that_lost_a_server_refuses_in_time(
+    tmp_path: Path, fault: signal.Signals
+) -> None:
+    with cluster(tmp_path / "cluster") as nodes:
+        store = RedisStore(cluster_url(nodes[0]), timeout=2 * TIMEOUT)
+        users = [f"user {i}" for i in range(12)]
+        store.add([revocation(x, subject=x) for x in users])
+        nodes[1].process.send_signal(fault)
+        refused = 0
+        for user in users:
+            started = time.monotonic()
+            try:
+                (kept,) = found(store, revocation(user).key, subject=user)
+                assert kept.subject == user
+            except StoreUnavailableError:
+                refused += 1
+            assert time.monotonic() - started < 1.5 * 2 * TIMEOUT.total_seconds()
+        assert refused > 0
+        store.link.close()
+
+
+def test_no_cluster_is_unavailable(server: Server) -> None:
+    for url in (cluster_url(server), f"redis+cluster://127.0.0.1:{free_port()}"):
+        store = RedisStore(url, timeout=TIMEOUT)
+        with pytest.raises(StoreUnavailableError, match="redis.cluster://127.0.0.1"):
+            store.find([A], subject=None)
+        with pytest.raises(StoreUnavailableError):
+            store.changes(None)
+        store.link.close()
+
+
+def test_an_app_logs_out_on_redis(
+    make_app: MakeApp, store: RedisStore, url: str
+) -> None:
+    app = make_app(LOGOUT_STORE_URI=url)
+    client = app.test_client()
+    pair, other = make_pair(app), make_pair(app)
+    assert get_status(client, pair) == (200, 200)
+    answer = log_out(client, pair)
+    assert (answer.status_code, answer.data) == (200, LOGGED_OUT)
+    assert get_status(client, pair) == (401, 401)
+    assert get_status(client, other) == (200, 200)
+    app.extensions["logout"].store.link.close()
+
+
+def test_an_app_refuses_while_redis_is_away(make_app: MakeApp, server: Server) -> None:
+    app = make_app(LOGOUT_STORE_URI=server.url, LOGOUT_TIMEOUT=0.5)
+    client = app.test_client()
+    pair = make_pair(app)
+    assert get_status(client, pair) == (200, 200)
+    server.stop()
+    assert get_status(client, pair) == (503, 503)
+    answer = log_out(client, pair)
+    assert (answer.status_code, answer.data) == (503, UNAVAILABLE)
+    assert answer.headers["Retry-After"]
+    server.start()
+    assert get_status(client, pair) == (200, 200)
+    assert log_out(client, pair).status_code == 200
+    assert get_status(client, pair) == (401, 401)
+    app.extensions["logout"].store.link.close()

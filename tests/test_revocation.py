@@ -1,0 +1,265 @@
+"""The domain, by property."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+
+import pytest
+from hypothesis import example
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_logout.claims import lookup_of
+from flask_logout.claims import make_key
+from flask_logout.claims import subject_of
+from flask_logout.claims import text
+from flask_logout.claims import token_key
+from flask_logout.revocation import covers
+from flask_logout.revocation import Kind
+from flask_logout.revocation import KINDS
+from flask_logout.revocation import latest
+from flask_logout.revocation import merge
+from flask_logout.revocation import Retention
+from flask_logout.revocation import Revocation
+from flask_logout.revocation import revoke_claims
+from flask_logout.revocation import shown
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
+SECOND = timedelta(seconds=1)
+
+# Half surrogate pairs are legal in JSON, so a claim can hold them.
+hostile = st.one_of(
+    st.sampled_from(
+        ["", "\0", "a", "A", "а", "å", "a\u030a", "1", "-", "1:a", "None", "x" * 9000]
+    ),
+    st.text(st.characters(exclude_categories=())),
+)
+issuers = st.none() | hostile
+parts = st.tuples(st.sampled_from(KINDS), issuers, hostile)
+
+
+@given(parts, parts)
+@example(("token", "a", "b"), ("token", "ab", ""))
+@example(("token", None, "a"), ("token", "", "a"))
+@example(("token", "-", "a"), ("token", None, "a"))
+@example(("token", None, "\ud83d\ude00"), ("token", None, "\U0001f600"))
+def test_keys_are_equal_exactly_when_their_parts_are(
+    a: tuple[Kind, str, str], b: tuple[Kind, str, str]
+) -> None:
+    assert (make_key(*a) == make_key(*b)) == (a == b)
+    assert len(make_key(*a)) == 16
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (None, None),
+        ("ada", "ada"),
+        ("", ""),
+        (7, "7"),
+        ("7", "7"),
+        (1.5, "1.5"),
+        (True, "True"),
+        ({"b": 1, "a": [2]}, '{"a":[2],"b":1}'),
+        (["a"], '["a"]'),
+    ],
+)
+def test_claims_are_compared_as_text(claim: object, expected: str | None) -> None:
+    assert text(claim) == expected
+
+
+def test_an_integer_subject_is_the_same_user_as_its_text() -> None:
+    assert lookup_of({"jti": "a", "sub": 7}) == lookup_of({"jti": "a", "sub": "7"})
+
+
+def test_the_subject_is_read_from_the_identity_claim() -> None:
+    assert subject_of({"sub": "a", "uid": "b"}, "uid") == "b"
+    assert make_key("subject", None, "b") in lookup_of({"uid": "b"}, "uid").keys
+
+
+def test_a_token_is_looked_for_under_all_its_keys() -> None:
+    claims = {"jti": "j", "iss": "i", "sid": "s", "sub": "u"}
+    assert set(lookup_of(claims).keys) == {
+        make_key("token", "i", "j"),
+        make_key("session", "i", "s"),
+        make_key("session", None, "s"),
+        make_key("subject", "i", "u"),
+        make_key("subject", None, "u"),
+        make_key("everyone", "i", None),
+        make_key("everyone", None, None),
+    }
+    assert set(lookup_of({"jti": "j"}).keys) == {
+        make_key("token", None, "j"),
+        make_key("everyone", None, None),
+    }
+
+
+@pytest.mark.parametrize("jti", [None, "", 7, [], "absent"])
+def test_a_token_without_a_usable_jti_is_keyed_by_its_claims(jti: t.Any) -> None:
+    claims = {"sub": "ada", "iat": 1} | ({} if jti == "absent" else {"jti": jti})
+    assert token_key(claims) == token_key(dict(reversed(claims.items())))
+    assert token_key(claims) != token_key({**claims, "iat": 2})
+    # As Flask-JWT-Extended completes a token, so that both spellings are one token.
+    assert token_key({"sub": "a"}) == token_key(
+        {"sub": "a", "jti": None, "type": "access", "fresh": False}
+    )
+
+
+def revocation(kind: Kind = "subject", **values: t.Any) -> Revocation:
+    """Make a revocation of which only the values named matter."""
+    return Revocation(**{"key": b"k" * 16, "kind": kind, "expires_at": None, **values})
+
+
+@pytest.mark.parametrize("kind", ["token", "session"])
+def test_without_a_cutoff_everything_is_covered(kind: Kind) -> None:
+    found = revocation(kind)
+    assert covers(found, {})
+    assert covers(found, {"iat": (NOW + timedelta(days=999)).timestamp()})
+
+
+@pytest.mark.parametrize("kind", ["subject", "everyone"])
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [(-1, True), (0, True), (0.4, True), (0.5, True), (0.500001, False), (1, False)],
+)
+def test_a_cutoff_is_exact_for_a_fractional_iat(
+    kind: Kind, offset: float, expected: bool
+) -> None:
+    found = revocation(kind, cutoff=NOW + 0.5 * SECOND)
+    assert covers(found, {"iat": NOW.timestamp() + offset}) is expected
+
+
+def test_a_token_of_the_second_of_the_cutoff_is_covered() -> None:
+    found = revocation(cutoff=NOW + 0.999999 * SECOND)
+    assert covers(found, {"iat": int(NOW.timestamp())})
+    assert not covers(found, {"iat": int(NOW.timestamp()) + 1})
+
+
+@pytest.mark.parametrize("claims", [{}, {"iat": None}, {"iat": "soon"}, {"iat": []}])
+def test_a_token_that_proves_no_age_is_covered(claims: dict[str, t.Any]) -> None:
+    assert covers(revocation(cutoff=NOW), claims)
+
+
+@pytest.mark.parametrize("issuer", [None, "i"])
+def test_the_spared_session_is_not_covered(issuer: str | None) -> None:
+    found = revocation(cutoff=NOW, spared_session=make_key("session", issuer, "s"))
+    old = {"iat": NOW.timestamp() - 1, "iss": "i"}
+    assert not covers(found, {**old, "sid": "s"})
+    assert not covers(found, {"iss": "i", "sid": "s"})
+    assert covers(found, {**old, "sid": "t"})
+    assert covers(found, old)
+
+
+def test_a_session_that_was_ended_before_is_not_spared() -> None:
+    found = revocation(
+        cutoff=NOW,
+        spared_session=make_key("session", None, "s"),
+        spared_after=NOW - 60 * SECOND,
+    )
+    assert covers(found, {"sid": "s", "iat": NOW.timestamp() - 60})
+    assert not covers(found, {"sid": "s", "iat": NOW.timestamp() - 59})
+    assert covers(found, {"sid": "s"})
+
+
+sessions = st.none() | st.sampled_from([make_key("session", None, x) for x in "ab"])
+acts = st.lists(
+    st.tuples(st.integers(0, 9), sessions, st.none() | st.integers(0, 99)), min_size=1
+)
+
+
+@given(acts)
+def test_merged_revocations_cover_what_any_of_them_covers(
+    given_acts: list[tuple[int, bytes | None, int | None]],
+) -> None:
+    made = [
+        revocation(
+            cutoff=NOW + second * SECOND,
+            spared_session=spared,
+            expires_at=None if life is None else NOW + life * SECOND,
+        )
+        for second, spared, life in given_acts
+    ]
+    (merged,) = merge(made)
+    for second in range(-1, 11):
+        for sid in ("a", "b", "c"):
+            claims = {"iat": NOW.timestamp() + second, "sid": sid}
+            expected = any(covers(x, claims) for x in made)
+            assert covers(merged, claims) is expected
+    lives = [x.expires_at for x in made]
+    assert merged.expires_at == (
+        None if None in lives else max(x for x in lives if x is not None)
+    )
+
+
+def test_revocations_without_a_cutoff_merge_into_the_longer_one() -> None:
+    old = revocation("session", expires_at=NOW, reason="first")
+    new = revocation("session", expires_at=NOW + SECOND, reason="second")
+    assert merge([old, new]) == [replace(old, expires_at=NOW + SECOND)]
+    ending = revocation("session", cutoff=NOW)
+    assert merge([ending, old]) == [replace(old, expires_at=None)]
+    other = replace(old, key=b"o" * 16)
+    assert merge([old, other]) == [old, other]
+
+
+def test_never_is_later_than_any_instant() -> None:
+    assert latest(NOW, NOW + SECOND) == NOW + SECOND
+    assert latest(NOW, None) is None
+    assert latest(None, NOW) is None
+
+
+durations = st.timedeltas(timedelta(0), timedelta(days=4000))
+retentions = st.builds(
+    Retention, durations, durations, st.none() | st.timedeltas(SECOND)
+)
+
+
+@given(retentions, st.floats(0, 9e9) | st.integers(0, 9_000_000_000))
+def test_a_token_revocation_outlives_its_token(kept: Retention, exp: float) -> None:
+    forget_at = kept.of_token({"exp": exp})
+    # PyJWT takes a token while int(exp) > now - leeway.
+    dead_at = int(exp) + kept.leeway.total_seconds()
+    assert forget_at is None or forget_at.timestamp() >= dead_at - 1e-5
+
+
+@given(retentions, durations, st.booleans())
+def test_other_revocations_outlive_every_token_they_cover(
+    kept: Retention, age: timedelta, has_own_life: bool
+) -> None:
+    forget_at = kept.of_lifetime(NOW)
+    if kept.max_lifetime is None:
+        assert forget_at is None
+    elif forget_at is not None:
+        issued_at = NOW - age
+        assert forget_at >= issued_at + kept.max_lifetime + kept.leeway
+
+
+@pytest.mark.parametrize("exp", [None, "x", [], float("nan"), 1e300, 10**400])
+def test_a_token_without_a_usable_exp_is_never_forgotten(exp: t.Any) -> None:
+    kept = Retention(timedelta(0), timedelta(0), SECOND)
+    assert kept.of_token({"exp": exp}) is None
+    assert kept.of_token({}) is None
+
+
+def test_a_session_is_kept_for_the_longest_of_lives() -> None:
+    kept = Retention(SECOND, SECOND, timedelta(days=30))
+    made = revoke_claims({"sid": "s", "exp": 0}, now=NOW, retention=kept)
+    assert (made.kind, made.token_id) == ("session", "s")
+    assert made.expires_at == NOW + timedelta(days=30) + 2 * SECOND
+    exp = (NOW + timedelta(days=90)).timestamp()
+    made = revoke_claims({"sid": "s", "exp": exp}, now=NOW, retention=kept)
+    assert made.expires_at == NOW + timedelta(days=90) + 2 * SECOND
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_what_people_read_is_safe_to_keep_and_to_log(value: str) -> None:
+    safe = shown(value)
+    assert safe is not None
+    assert len(safe) <= 255
+    assert "\0" not in safe
+    assert len(safe.splitlines()) <= 1
+    assert safe.encode("utf-8").decode("utf-8") == safe
+    assert shown(None) is None

@@ -1,0 +1,175 @@
+"""The running example answers as its OpenAPI document says, whatever is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request
+from urllib.request import urlopen
+
+import pytest
+
+from flask_logout import openapi
+
+from .tokens import bearer
+from .tokens import Pair
+
+ROOT = Path(__file__).parent.parent
+# Of one phase: enough to reach every branch of the endpoint, in a few seconds.
+MAX_EXAMPLES = 30
+
+# No schema can describe a genuine token. So with a token that lets its bearer in, a
+# well-formed body is answered as a wrong one is, with a 400; and without, each is a 401.
+# Everything else that schemathesis checks, it checks as it always does.
+CONFIG = """\
+base-url = "{url}"
+headers = {headers}
+warnings = false
+
+[checks.positive_data_acceptance]
+expected-statuses = [{status}]
+
+[checks.negative_data_rejection]
+expected-statuses = [{status}]
+"""
+
+
+class Example(t.NamedTuple):
+    """The example app, running."""
+
+    url: str
+    login: dict[str, str]
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Example]:
+    """The example app as a process of its own, its data in a directory of its own."""
+    folder = tmp_path_factory.mktemp("example")
+    script = Path(shutil.copy(ROOT / "example_app.py", folder))
+    found = re.search(
+        r'^USERNAME, PASSWORD = "(.+)", "(.+)"$', script.read_text(), re.M
+    )
+    assert found is not None
+    login = {"username": found[1], "password": found[2]}
+    log = folder / "stderr"
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, str(script), "--port", "0"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Example(find_url(process.stdout), login, log)
+        finally:
+            process.terminate()
+
+
+def find_url(lines: t.Iterable[str] | None) -> str:
+    """Read the address that the example prints when it is ready."""
+    for line in lines or ():
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        if found is not None:
+            return found[0]
+    raise AssertionError("the example did not start")
+
+
+def log_in(example: Example) -> Pair:
+    """Get a pair of tokens."""
+    request = Request(
+        f"{example.url}/auth/login",
+        json.dumps(example.login).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urlopen(request) as response:
+        body = json.load(response)
+    return Pair(body["access_token"], body["refresh_token"])
+
+
+def get_status(example: Example, access_token: str) -> int:
+    """Tell how the protected route answers."""
+    try:
+        with urlopen(Request(f"{example.url}/me", headers=bearer(access_token))) as me:
+            return t.cast(int, me.status)
+    except HTTPError as e:
+        with e:
+            return e.code
+
+
+def run(
+    folder: Path,
+    example: Example,
+    *options: str,
+    document: dict[str, t.Any],
+    access_token: str | None,
+    status: int,
+) -> str:
+    """Run schemathesis with all its checks; return what it says."""
+    headers = "{}"
+    if access_token is not None:
+        headers = f'{{ Authorization = "Bearer {access_token}" }}'
+    config, described = folder / "schemathesis.toml", folder / "openapi.json"
+    config.write_text(CONFIG.format(url=example.url, headers=headers, status=status))
+    described.write_text(json.dumps(document))
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
+    command += ["run", str(described), "--checks", "all", "--no-color", *options]
+    result = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Traceback" not in example.log.read_text()
+    return result.stdout
+
+
+@pytest.mark.parametrize(("is_logged_in", "status"), [(True, 400), (False, 401)])
+def test_whatever_is_sent_is_answered_as_documented(
+    example: Example, tmp_path: Path, is_logged_in: bool, status: int
+) -> None:
+    pair = log_in(example)
+    said = run(
+        tmp_path,
+        example,
+        f"--max-examples={MAX_EXAMPLES}",
+        document=openapi(),
+        access_token=pair.access if is_logged_in else None,
+        status=status,
+    )
+    assert re.search(r"✅ Examples\n.*✅ Coverage\n.*✅ Fuzzing", said)
+    assert get_status(example, pair.access) == 200
+
+
+def test_the_documented_request_logs_out(example: Example, tmp_path: Path) -> None:
+    pair, document = log_in(example), openapi()
+    # One request: a second one with these tokens is refused, as it should be.
+    del document["components"]["schemas"]["LogoutRequest"]["properties"][
+        "refresh_token"
+    ]["examples"]
+    body = document["paths"]["/auth/logout"]["post"]["requestBody"]
+    body["content"]["application/json"]["examples"]["logout"]["value"] = {
+        "refresh_token": pair.refresh
+    }
+    said = run(
+        tmp_path,
+        example,
+        "--phases=examples",
+        document=document,
+        access_token=pair.access,
+        status=200,
+    )
+    assert "✅ Examples" in said
+    # Sent again without a token and with a bad one, and refused, by "ignored_auth".
+    log = example.log.read_text().partition('"POST /auth/logout HTTP/1.1" 200')[2]
+    assert log.count('" 401 -') == 2
+    assert get_status(example, pair.access) == 401

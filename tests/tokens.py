@@ -1,0 +1,82 @@
+"""Tokens, good and bad, and the request that logs them out."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import timedelta
+
+import jwt
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_jwt_extended import create_access_token
+from flask_jwt_extended import create_refresh_token
+from werkzeug.test import TestResponse
+
+LOGGED_OUT = b'{"code":200,"message":"logout successful","data":{}}'
+INVALID_TOKEN = b'{"code":401,"message":"invalid token","data":{}}'
+TOO_LARGE = b'{"code":413,"message":"content too large","data":{}}'
+UNAVAILABLE = b'{"code":503,"message":"service unavailable","data":{}}'
+
+
+class Pair(t.NamedTuple):
+    """An access token and a refresh token."""
+
+    access: str
+    refresh: str
+
+
+def make_pair(app: Flask, identity: t.Any = "ada", **options: t.Any) -> Pair:
+    """Issue a pair of tokens; the options are those of ``create_access_token``."""
+    with app.app_context():
+        return Pair(
+            create_access_token(identity, **options),
+            create_refresh_token(identity, **options),
+        )
+
+
+def expired(app: Flask, seconds: int = 60) -> Pair:
+    """Issue a pair that expired so many seconds ago."""
+    return make_pair(app, expires_delta=timedelta(seconds=-seconds))
+
+
+def tampered(token: str) -> str:
+    """Change the signature of a token."""
+    head, _, signature = token.rpartition(".")
+    return f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
+
+
+def claims_of(token: str) -> dict[str, t.Any]:
+    """Read the claims of a token."""
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def encode(app: Flask, **claims: t.Any) -> str:
+    """Sign any claims with the key of an app."""
+    return jwt.encode(claims, app.config["JWT_SECRET_KEY"], "HS256")
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Make the header that carries an access token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def log_out(client: FlaskClient, pair: Pair, url: str = "/auth/logout") -> TestResponse:
+    """Send the documented request."""
+    return client.post(
+        url, headers=bearer(pair.access), json={"refresh_token": pair.refresh}
+    )
+
+
+def validation_failed(key: str, message: str, value: str) -> bytes:
+    """Write the documented answer to one error of a request."""
+    return (
+        '{"code":400,"message":"validation failed","data":{"type":"validation_error",'
+        f'"errors":[{{"key":"{key}","message":"{message}","value":"{value}"}}]}}}}'
+    ).encode()
+
+
+def get_status(client: FlaskClient, pair: Pair) -> tuple[int, int]:
+    """Tell how the routes for access and for refresh tokens answer."""
+    access = client.get("/me", headers=bearer(pair.access))
+    refresh = client.post("/refresh", headers=bearer(pair.refresh))
+    return access.status_code, refresh.status_code
