@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -286,6 +287,30 @@ def new_redis() -> t.Iterator[sa.URL]:
             skip_or_fail(f"no Redis answers: {e}")
         yield sa.make_url(url)
         client.flushdb()
+
+
+class Interrupted(Exception):
+    """What a signal raises, as where an app bounds its own work by an alarm."""
+
+
+@contextmanager
+def interrupted(*, after: float) -> t.Iterator[None]:
+    """Interrupt what is done meanwhile, in this thread.
+
+    :param after: when, in seconds.
+    """
+
+    def interrupt(*_: object) -> t.NoReturn:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        with pytest.raises(Interrupted):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def skip_or_fail(reason: str) -> t.NoReturn:

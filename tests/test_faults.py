@@ -43,6 +43,7 @@ from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .database_servers import StandbyServer
 from .proxy import free_port
+from .proxy import interrupted
 from .proxy import proxied
 from .proxy import Proxy
 from .proxy import wait_for_server
@@ -251,6 +252,27 @@ def test_a_purge_that_is_cut_loses_nothing(
         proxy.heal()
         logout.purge()
         assert logout.purge() == 0
+    ledger.settle()
+
+
+@with_a_bound  # Within psycopg2, no signal is heard.
+def test_what_is_interrupted_is_answered_to_nobody(reached: Reached) -> None:
+    app, proxy = reached
+    ledger, client, logout = Ledger(app), app.test_client(), LogoutExtension()
+    alive, dead, ended = (make_pair(app) for _ in range(3))
+    assert ledger.log_out(client, dead) == 200
+    proxy.slow(delay=0.1)
+    for work in (
+        lambda: ledger.visit(client, dead),
+        lambda: logout.revoke_token(claims_of(ended.access)),
+        logout.purge,
+    ):
+        with app.app_context():
+            with interrupted(after=0.1):
+                work()
+            work()
+        assert ledger.visit(client, alive) == 200
+        assert ledger.visit(client, dead) == 401
     ledger.settle()
 
 

@@ -33,6 +33,7 @@ from flask_logout.stores.redis_changes import PAGE
 from flask_logout.stores.redis_inspection import warnings
 
 from .conftest import MakeApp
+from .proxy import interrupted
 from .proxy import Proxy
 from .redis_servers import cluster
 from .redis_servers import free_port
@@ -331,6 +332,22 @@ def test_a_reader_of_a_store_that_was_emptied_starts_again(store: RedisStore) ->
     assert read_all(store, cursor)[0] == [revocation("b").key]
 
 
+def test_an_id_that_an_emptied_stream_gives_again_is_not_taken_for_the_old_one(
+    store: RedisStore,
+) -> None:
+    store.add([revocation("a")])
+    _, cursor = read_all(store)
+    stream = f"{PREFIX}changes"
+    ((last, _),) = store.link.run([("XREVRANGE", stream, "+", "-", "COUNT", 1)])[0]
+    store.inspect().clear()
+    store.add([revocation("b")])
+    # As if that had happened in the millisecond in which the first one was added.
+    again = [("0-1", "", ""), (last, revocation("b").key, "")]
+    store.link.run([("DEL", stream)])
+    store.link.run([("XADD", stream, *entry) for entry in again])
+    assert read_all(store, cursor)[0] == [revocation("b").key]
+
+
 def test_the_stream_forgets_after_a_day(store: RedisStore) -> None:
     stream = f"{PREFIX}changes"
     day = timedelta(days=1)
@@ -468,6 +485,25 @@ def test_a_connection_that_is_cut_is_tried_once_more(server: Server, part: str) 
             store.find([A])
         proxy.heal()
         assert store.find([revocation().key]) == before
+        store.link.close()
+
+
+def test_what_is_interrupted_is_answered_to_nobody(server: Server) -> None:
+    with Proxy("127.0.0.1", server.port) as proxy:
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}", timeout=TIMEOUT)
+        store.add([revocation()])
+        works: list[t.Callable[[], object]] = [
+            lambda: store.find([revocation().key]),
+            lambda: store.add([revocation("b")]),
+            lambda: store.changes(None),
+        ]
+        proxy.slow(delay=0.1)
+        for work in works:
+            with interrupted(after=0.1):
+                work()
+            work()
+            assert store.find([A]) == []
+            assert found(store, revocation().key) == [revocation()]
         store.link.close()
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import time
 import typing as t
+from contextlib import contextmanager
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -75,12 +76,13 @@ class OwnEngine:
     def connect(self) -> t.ContextManager[sa.Connection]:
         """Lend a connection on which every statement is committed at once.
 
-        :returns: a context manager that gives the connection back.
+        :returns: a context manager that gives the connection back, or closes it where
+            anything was raised meanwhile.
         """
         engine = self.get()
         with connecting():
             is_guest = COMMITS in engine.get_execution_options()
-            return engine.begin() if is_guest else engine.connect()
+            return _lend(engine.begin() if is_guest else engine.connect())
 
     def execute(
         self, statement: sa.Executable, parameters: t.Mapping[str, t.Any] | None = None
@@ -171,6 +173,17 @@ class OwnEngine:
     def _deadline(self) -> float:
         """Until when what failed is tried again: a stall must not be waited for twice."""
         return time.monotonic() + self._timeout.total_seconds() / 2
+
+
+@contextmanager
+def _lend(opened: t.ContextManager[sa.Connection]) -> t.Iterator[sa.Connection]:
+    with opened as connection:
+        try:
+            yield connection
+        except BaseException:
+            # What was interrupted must not be answered to somebody else.
+            connection.invalidate()
+            raise
 
 
 def _is_passing(error: Exception) -> bool:

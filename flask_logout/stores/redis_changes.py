@@ -14,7 +14,10 @@ from .redis_record import PATTERN
 PAGE = 5000
 """How many keys, or entries of a stream, a page has, about."""
 
-_NOTHING = b"0-1"
+Entry = tuple[bytes, dict[bytes, bytes]]
+"""An entry of a stream: its id, and the keys that it names, each with nothing."""
+
+_NOTHING: Entry = (b"0-1", {b"": b""})
 """The entry that every stream begins with, and that names nothing."""
 
 
@@ -36,7 +39,7 @@ class _Scan:
 class _Cursor:
     """What a reader has seen."""
 
-    seen: t.Sequence[bytes]
+    seen: t.Sequence[Entry]
     """The last entry of each stream; those after it are still to be read."""
 
     scan: _Scan | None = None
@@ -74,12 +77,12 @@ class Changes:
         ends = self._link.run(
             [("XREVRANGE", name, "+", "-", "COUNT", 1) for name in self._streams]
         )
-        seen = [entries[0][0] if entries else _NOTHING for entries in ends]
+        seen = [entries[0] if entries else _NOTHING for entries in ends]
         nodes = self._link.names_of_nodes()
         page = t.cast(Page, self._scan(seen, _Scan(nodes)))
         return replace(page, total=self._estimate(nodes, page))
 
-    def _scan(self, seen: t.Sequence[bytes], scan: _Scan) -> Page | None:
+    def _scan(self, seen: t.Sequence[Entry], scan: _Scan) -> Page | None:
         """Read a page of what is live; nothing where the server has started anew."""
         command = ("SCAN", scan.position, "MATCH", PATTERN, "COUNT", PAGE)
         answers = self._link.run_on(scan.nodes[0], [command, ("INFO", "server")])
@@ -100,20 +103,21 @@ class Changes:
         sizes = [self._link.run_on(node, [("DBSIZE",)])[0] for node in nodes]
         return max(count, int(sum(sizes) * min(1, count / PAGE)))
 
-    def _read_streams(self, seen: t.Sequence[bytes]) -> Page:
+    def _read_streams(self, seen: t.Sequence[Entry]) -> Page:
         answers = self._link.run(
             [
                 ("XRANGE", name, last, "+", "COUNT", PAGE + 1)
-                for name, last in zip(self._streams, seen, strict=True)
+                for name, (last, _) in zip(self._streams, seen, strict=True)
             ]
         )
-        firsts = [entries[0][0] if entries else _NOTHING for entries in answers]
-        if firsts != list(seen):
-            # Where the last entry is gone, so may be some that came after it.
+        firsts = [entries[0] if entries else _NOTHING for entries in answers]
+        if firsts != seen:
+            # Where the last entry is gone, so may be some that came after it. A stream
+            # that was emptied may have given its id again within the millisecond.
             return self._start()
         keys = [
             key for entries in answers for _, fields in entries[1:] for key in fields
         ]
-        lasts = [entries[-1][0] if entries else _NOTHING for entries in answers]
+        lasts = [entries[-1] if entries else _NOTHING for entries in answers]
         has_more = any(len(entries) > PAGE for entries in answers)
         return Page(keys, _Cursor(lasts), has_more)

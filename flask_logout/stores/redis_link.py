@@ -192,8 +192,13 @@ def _fetch(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
 
 def _fetch_once(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
     connection = pool.get_connection()
+    values: list[bytes | None] | None = None
     try:
         connection.send_command("MGET", *names)
-        return t.cast("list[bytes | None]", connection.read_response())
+        values = t.cast("list[bytes | None]", connection.read_response())
     finally:
+        if values is None:
+            # What was interrupted must not be answered to somebody else.
+            connection.disconnect()
         pool.release(connection)
+    return values
