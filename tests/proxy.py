@@ -303,11 +303,21 @@ def interrupted(*, after: float) -> t.Iterator[None]:
     def interrupt(*_: object) -> t.NoReturn:
         raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, interrupt)
+    with alarm(interrupt, after=after), pytest.raises(Interrupted):
+        yield
+
+
+@contextmanager
+def alarm(handler: t.Callable[..., object], *, after: float) -> t.Iterator[None]:
+    """Call a function in the middle of what is done meanwhile, in this thread.
+
+    :param handler: the function, a handler of signals.
+    :param after: when, in seconds.
+    """
+    before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, after)
     try:
-        with pytest.raises(Interrupted):
-            yield
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

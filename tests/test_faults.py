@@ -42,6 +42,7 @@ from .conftest import SECRET
 from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .database_servers import StandbyServer
+from .proxy import alarm
 from .proxy import free_port
 from .proxy import interrupted
 from .proxy import proxied
@@ -274,6 +275,28 @@ def test_what_is_interrupted_is_answered_to_nobody(reached: Reached) -> None:
         assert ledger.visit(client, alive) == 200
         assert ledger.visit(client, dead) == 401
     ledger.settle()
+
+
+@with_psycopg
+def test_a_socket_that_psycopg_finds_broken(reached: Reached) -> None:
+    app, proxy = reached
+    pair, store = make_pair(app), app.extensions["logout"].store
+    assert get_status(app.test_client(), pair) == (200, 200)
+    with store.engine.connect() as connection:
+        number = connection.connection.dbapi_connection.fileno()
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    def break_socket(*_: object) -> None:
+        # Nobody reads the pipe: whoever waits for it is told of an error, and no more.
+        os.dup2(writer, number)
+        proxy.heal()
+
+    proxy.stall()
+    with app.app_context(), alarm(break_socket, after=0.05):
+        LogoutExtension().revoke_token(claims_of(pair.access))
+    os.close(writer)
+    assert get_status(app.test_client(), pair) == (401, 200)
 
 
 def test_a_server_that_comes_and_goes_under_load(reached: Reached) -> None:

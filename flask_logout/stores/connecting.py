@@ -174,6 +174,7 @@ def _bound_sqlite(connection: t.Any, seconds: float) -> None:
 def _bound_psycopg(connection: t.Any, seconds: float) -> None:
     """Let psycopg give up on a server that has taken a query and says nothing."""
     from psycopg import OperationalError
+    from psycopg.pq import TransactionStatus
 
     wait = connection.wait
 
@@ -185,11 +186,19 @@ def _bound_psycopg(connection: t.Any, seconds: float) -> None:
                 ready = yield state
                 # Even while bytes trickle in: the answer is late.
                 if time.monotonic() > deadline:
-                    # What may still come is the answer to nobody's question.
-                    connection.close()
                     raise OperationalError(f"no answer within {seconds:g} seconds")
                 state = generator.send(ready)
         except StopIteration as e:
             return e.value
 
-    connection.wait = lambda generator, **options: wait(bounded(generator), **options)
+    def wait_or_close(generator: t.Any, **options: t.Any) -> t.Any:
+        try:
+            return wait(bounded(generator), **options)
+        except BaseException:
+            # What may still come is the answer to nobody's question. psycopg itself keeps
+            # even a connection whose socket it has found broken.
+            if connection.info.transaction_status == TransactionStatus.ACTIVE:
+                connection.close()
+            raise
+
+    connection.wait = wait_or_close
