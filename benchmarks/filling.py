@@ -104,7 +104,7 @@ def _insert(
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     dialect = engine.dialect
     quote = dialect.identifier_preparer.quote
-    # SQLite sorts all keys first: into a tree without rows, in order, is fastest.
+    # SQLite sorts all keys first: into an index, in order, is fastest.
     chunk = rows if dialect.name == "sqlite" else _CHUNK
     url = engine.url.render_as_string(hide_password=False)
     for start in range(0, rows, chunk):

@@ -141,7 +141,6 @@ def test_a_missing_primary_key_is_found(make_app: MakeApp, database_url: str) ->
     def drop_key(table: sa.Table) -> None:
         table.c.key.primary_key = False
         table.append_constraint(sa.PrimaryKeyConstraint())
-        table.dialect_options["sqlite"]["with_rowid"] = True
 
     change_table(app, drop_key)
     assert examine(app) == say_faults("the primary key is not the column key")

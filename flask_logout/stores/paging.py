@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from functools import cached_property
 
 import sqlalchemy as sa
 
@@ -69,14 +70,6 @@ class Pages:
     def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
         self._table = table
         self._engine = engine
-        key = table.c.key
-        # The same object for every page, so that it is compiled once.
-        self._scan_keys = (
-            _select_keys(table)
-            .where(key > sa.bindparam("last", type_=KEY))
-            .order_by(key)
-            .limit(sa.bindparam("size", type_=sa.Integer))
-        )
 
     def read(self, cursor: Cursor | None) -> Page:
         """Read the page of :meth:`.Store.changes`.
@@ -91,6 +84,26 @@ class Pages:
             ((latest,),), _ = self._engine.execute(newest)
             return self._scan(Cursor(to_utc(latest) if latest else _EPOCH, b""))
         return self._scan(cursor) if cursor.scanned else self._read_news(cursor)
+
+    # The same object for every page, so that it is compiled once.
+    @cached_property
+    def _scan_keys(self) -> sa.Select[t.Any]:
+        key = self._table.c.key
+        return (
+            self._select_keys()
+            .where(key > sa.bindparam("last", type_=KEY))
+            .order_by(key)
+            .limit(sa.bindparam("size", type_=sa.Integer))
+        )
+
+    def _select_keys(self) -> sa.Select[t.Any]:
+        column = self._table.c
+        announced: sa.ColumnElement[t.Any] = sa.null()
+        # Nothing is announced on SQLite, and by its key alone a row is not looked up.
+        if self._engine.dialect.name != "sqlite":
+            is_announced = column.kind == sa.literal_column(f"'{ANNOUNCED}'")
+            announced = sa.case((is_announced, column.spared_session))
+        return sa.select(column.key, announced.label("announced"))
 
     def _scan(self, cursor: Cursor) -> Page:
         last, size = cursor.scanned or b"", PAGE_SIZE
@@ -107,7 +120,7 @@ class Pages:
 
     def _read_news(self, cursor: Cursor) -> Page:
         revoked_at = self._table.c.revoked_at
-        select = _select_keys(self._table).add_columns(revoked_at)
+        select = self._select_keys().add_columns(revoked_at)
         dialect = DIALECTS[self._engine.dialect.name]
         if dialect == "sqlite":
             # It has one writer at a time, so none commits behind the latest.
@@ -123,12 +136,6 @@ class Pages:
 
     def _read(self, statement: sa.Executable) -> t.Sequence[t.Sequence[t.Any]]:
         return self._engine.execute(statement)[0]
-
-
-def _select_keys(table: sa.Table) -> sa.Select[t.Any]:
-    is_announced = table.c.kind == sa.literal_column(f"'{ANNOUNCED}'")
-    announced = sa.case((is_announced, table.c.spared_session))
-    return sa.select(table.c.key, announced.label("announced"))
 
 
 def _named(rows: t.Iterable[t.Sequence[t.Any]]) -> list[bytes]:

@@ -76,7 +76,6 @@ def _define_table(metadata: sa.MetaData, name: str) -> sa.Table:
         index("expires_at"),
         index("revoked_at"),
         index("subject"),
-        sqlite_with_rowid=False,
     )
 
 
@@ -176,12 +175,11 @@ class SQLAlchemyStore:
         select = sa.select(*(self.table.c[name] for name in names))
         # Named one by one: an expanding IN is written anew at every execution.
         keys = [sa.bindparam(f"key_{i}", type_=KEY) for i in range(count)]
-        if speaks == "postgresql":
-            # Of a table of some hundred rows, PostgreSQL reads all for an IN.
-            return sa.union_all(
-                *(select.where(self.table.c.key == key) for key in keys)
-            )
-        return select.where(self.table.c.key.in_(keys))
+        if speaks == "mysql":
+            return select.where(self.table.c.key.in_(keys))
+        # For an IN, PostgreSQL reads all of a table of some hundred rows, and SQLite
+        # makes a table of the keys.
+        return sa.union_all(*(select.where(self.table.c.key == key) for key in keys))
 
     def _make_add(self, count: int, speaks: str) -> sa.Insert:
         rows = [
