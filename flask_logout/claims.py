@@ -19,14 +19,9 @@ KEY_SIZE = 16
 _CLAIM_DEFAULTS = {"type": "access", "fresh": False, "jti": None}
 
 
-class Lookup(t.NamedTuple):
-    """What a store is asked about a token."""
-
-    keys: tuple[bytes, ...]
-    """The keys under which it can be revoked."""
-
-    subject: str | None
-    """Whom it was issued to; ``None``: nobody is named."""
+Lookup = tuple[tuple[bytes, ...], t.Optional[str]]
+"""What a store is asked about a token: the keys under which it can be revoked, and whom
+it was issued to."""
 
 
 def make_key(kind: str, issuer: str | None, value: str | None) -> bytes:
@@ -40,8 +35,9 @@ def make_key(kind: str, issuer: str | None, value: str | None) -> bytes:
     :param value: the ``jti``, ``sid`` or subject.
     :returns: 16 bytes, BLAKE2b (RFC 7693).
     """
-    octets = _prefix(kind, issuer) + _netstring(value)
-    return blake2b(octets, digest_size=KEY_SIZE).digest()
+    digest = _begin(kind, issuer).copy()
+    digest.update(_netstring(value))
+    return digest.digest()
 
 
 def text(value: object) -> str | None:
@@ -84,11 +80,19 @@ def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
 
     :param claims: the claims of the token, of which none is required.
     :param identity_claim: the claim that holds the subject.
-    :returns: 2 to 7 keys, that of the token itself first, and the subject.
+    :returns: 2 to 7 keys, that of the token itself first, and the subject or ``None``.
     """
     kind, value = _name_token(claims)
-    issuer, sid = text(claims.get("iss")), session_of(claims)
-    return _look_up(kind, value, issuer, sid, subject_of(claims, identity_claim))
+    issuer, sid = claims.get("iss"), claims.get("sid")
+    subject = claims.get(identity_claim)
+    # Every request comes here: most tokens have a subject that is a string, and no more.
+    if issuer is not None:
+        issuer = text(issuer)
+    if sid is not None:
+        sid = text(sid) or None
+    if not isinstance(subject, str):
+        subject = text(subject)
+    return _look_up(kind, value, issuer, sid, subject)
 
 
 def token_key(claims: Claims) -> bytes:
@@ -136,19 +140,19 @@ def _look_up(
     kind: str, value: str, issuer: str | None, sid: str | None, subject: str | None
 ) -> Lookup:
     keys = [make_key(kind, issuer, value)]
-    for name in {issuer, None}:
+    for name in (None,) if issuer is None else (issuer, None):
         if sid is not None:
             keys.append(make_key("session", name, sid))
         if subject is not None:
             keys.append(make_key("subject", name, subject))
         keys.append(_everyone(name))
-    return Lookup(tuple(keys), subject)
+    return tuple(keys), subject
 
 
-# Of few issuers, and a part of every key.
+# Of few issuers, and the beginning of every key.
 @lru_cache(maxsize=64)
-def _prefix(kind: str, issuer: str | None) -> bytes:
-    return _netstring(kind) + _netstring(issuer)
+def _begin(kind: str, issuer: str | None) -> blake2b:
+    return blake2b(_netstring(kind) + _netstring(issuer), digest_size=KEY_SIZE)
 
 
 @lru_cache(maxsize=64)

@@ -93,7 +93,9 @@ class LogoutState:
         except StoreUnavailableError as e:
             _announce(e)
             raise
-        return bool(found) and any(covers(revocation, claims) for revocation in found)
+        if not found:
+            return False
+        return any(covers(revocation, claims) for revocation in found)
 
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""

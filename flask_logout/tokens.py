@@ -35,16 +35,13 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
     RecursionError,
 )
 
+current: t.Callable[[], Flask] = t.cast(t.Any, current_app)._get_current_object
+"""Gives the current app itself: its proxy is slow, and no sender of signals."""
+
 
 def now() -> datetime:
     """Read the clock of this worker, aware UTC."""
     return datetime.now(timezone.utc)
-
-
-def current() -> Flask:
-    """Give the current app itself: its proxy is slow, and no sender of signals."""
-    app: Flask = t.cast(t.Any, current_app)._get_current_object()
-    return app
 
 
 def identity_claim() -> str:
