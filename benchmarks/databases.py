@@ -83,21 +83,21 @@ def free_port() -> int:
         return t.cast(int, server.getsockname()[1])
 
 
-def wait_for_port(port: int, process: subprocess.Popen[t.Any]) -> None:
+def wait_for_port(port: int, is_alive: t.Callable[[], bool]) -> None:
     """Wait until somebody listens on loopback, ten seconds at most.
 
     :param port: the port.
-    :param process: who is to listen.
-    :raises RuntimeError: it does not.
+    :param is_alive: tells whether who is to listen is still there.
+    :raises RuntimeError: nobody listens.
     """
     deadline = time.monotonic() + 10
-    while process.poll() is None and time.monotonic() < deadline:
+    while is_alive() and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} does not listen")
+    raise RuntimeError(f"nobody listens on port {port}")
 
 
 @contextmanager
@@ -159,5 +159,5 @@ def _new_redis() -> t.Iterator[str | None]:
             stdout=subprocess.DEVNULL,
         )
         with ended(process):
-            wait_for_port(port, process)
+            wait_for_port(port, lambda: process.poll() is None)
             yield f"redis://127.0.0.1:{port}/0"

@@ -2,9 +2,10 @@
 
 Each size is measured in a process of its own, as a worker would be. "request_ratio" is a
 protected request with the mirror over the same request of an app without any hook, taken
-in turns in that process; syncs are part of it. "served" is the same over HTTP, from workers
-of gunicorn, which differ by a few percent among themselves. "memory" is what the process
-grew by: with the copy, and at most while a rebuild makes a second one beside it.
+in turns in that process, for a token that comes again and again; syncs are part of it.
+"crowd" is the same for 5,000 tokens in turn, "served" for one over HTTP, from workers of
+gunicorn that serve both apps. "memory" is what the process grew by: with the copy, and at
+most while a rebuild makes a second one beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import time
 import typing as t
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,7 @@ from flask_logout.stores.paging import OVERLAP
 from .databases import new_database
 from .filling import fill
 from .measuring import alternate
-from .measuring import ratio
+from .measuring import paired_ratio
 from .measuring import Samples
 from .measuring import spread
 from .recipes import make_app
@@ -45,9 +45,11 @@ TARGET_KEYS_PER_S = 200_000
 TARGET_MEMORY_MB = 40
 
 _PAGE_SIZE_OF_MEMORY = os.sysconf("SC_PAGE_SIZE")
-_CALLS = 20
+# One call each in turn: what is to be told apart is a hundredth.
+_CALLS = 1
 _WARM_UP = 5000
-_SERVERS = 8
+_CROWD = 5000
+_SERVERS = 4
 
 
 def measure(database: str, size: int, *, rounds: int) -> list[Row]:
@@ -76,7 +78,7 @@ def measure_worker(url: str, rounds: int) -> Row:
     :returns: the figures.
     """
     app, plain = make_app("mirrored", url), make_app("none", url)
-    callers = {"none": make_caller(plain), "mirrored": make_caller(app)}
+    apps = {"none": plain, "mirrored": app}
     mirror = t.cast(Mirror, app.extensions["logout"].store)
     with app.app_context():
         # What a worker without a mirror has, too: a connection and its cache.
@@ -88,10 +90,12 @@ def measure_worker(url: str, rounds: int) -> Row:
         after = _memory_mb()
         peak = _rebuild(mirror)
         false_positives = _count_false_positives(mirror)
-    samples = alternate(callers, rounds=rounds, calls=_CALLS)
-    quotient = ratio(samples["mirrored"], samples["none"])
-    served_samples = _ask_served({"none": plain, "mirrored": app}, rounds)
-    served_quotient = ratio(served_samples["mirrored"], served_samples["none"])
+    samples = _ask(apps, rounds)
+    quotient = paired_ratio(samples["mirrored"], samples["none"])
+    crowd = _ask(apps, rounds, visitors=_CROWD)
+    crowd_quotient = paired_ratio(crowd["mirrored"], crowd["none"])
+    served_samples = _ask_served(apps, rounds)
+    served_quotient = paired_ratio(served_samples["mirrored"], served_samples["none"])
     check_us = _time_check(app, mirror) * 1e6
     return {
         "fill_keys_per_s": keys_per_s,
@@ -103,6 +107,9 @@ def measure_worker(url: str, rounds: int) -> Row:
         "request_ratio": quotient.median,
         "ratio_low": quotient.low,
         "ratio_high": quotient.high,
+        "crowd_ratio": crowd_quotient.median,
+        "crowd_low": crowd_quotient.low,
+        "crowd_high": crowd_quotient.high,
         "served_us": spread(served_samples["none"]).median * 1e6,
         "served_ratio": served_quotient.median,
         "served_low": served_quotient.low,
@@ -113,14 +120,17 @@ def measure_worker(url: str, rounds: int) -> Row:
     }
 
 
+def _ask(apps: t.Mapping[str, Flask], rounds: int, visitors: int = 1) -> Samples:
+    callers = {name: make_caller(app, visitors) for name, app in apps.items()}
+    return alternate(callers, rounds=rounds, calls=_CALLS)
+
+
 def _ask_served(apps: t.Mapping[str, Flask], rounds: int) -> Samples:
-    """Take requests over HTTP in turns, from several pairs of servers."""
+    """Take requests over HTTP in turns, from several servers one after the other."""
     samples: Samples = {name: [] for name in apps}
     for _ in range(_SERVERS):
-        # No two processes are equally fast, whatever they do.
-        with ExitStack() as stack:
-            asked = {x: stack.enter_context(served(app)) for x, app in apps.items()}
-            for name, times in alternate(asked, rounds=rounds, calls=_CALLS).items():
+        with served(apps) as callers:
+            for name, times in alternate(callers, rounds=rounds, calls=_CALLS).items():
                 samples[name] += times
     return samples
 
@@ -185,7 +195,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = make_parser(__doc__, full="10 million revocations: minutes")
     parser.add_argument("--rows", type=int, action="append", help="default: 1,000,000")
-    parser.add_argument("--rounds", type=int, default=150, help="default: 150")
+    parser.add_argument("--rounds", type=int, default=5000, help="default: 5000")
     names = ("SQLite", "PostgreSQL")
     choices = (*names, "MariaDB")
     parser.add_argument("--database", choices=choices, action="append")

@@ -11,6 +11,7 @@ import typing as t
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from itertools import cycle
 
 from flask import Flask
 from flask_jwt_extended import create_access_token
@@ -100,17 +101,20 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def make_caller(app: Flask) -> t.Callable[[], None]:
+def make_caller(app: Flask, visitors: int = 1) -> t.Callable[[], None]:
     """Make a protected request that can be called again and again.
 
     :param app: an app of :func:`make_app`.
+    :param visitors: how many tokens take turns, each of another user, 1 or more.
     :returns: a function that makes the request and fails unless it is let in.
     """
     client = app.test_client(use_cookies=False)
-    headers = bearer(make_pair(app).access)
+    with app.app_context():
+        tokens = [create_access_token(f"visitor-{i}") for i in range(visitors)]
+    headers = cycle([bearer(token) for token in tokens])
 
     def call() -> None:
-        response = client.get("/protected", headers=headers)
+        response = client.get("/protected", headers=next(headers))
         if response.status_code != 200:
             raise RuntimeError(f"the request was answered {response.status}")
 

@@ -99,7 +99,10 @@ def show(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        if abs(value) >= 100:
+            return f"{value:,.0f}"
+        # Of a ratio close to 1, the digits that count come after it.
+        return f"{value:.4g}" if 1 <= value < 2 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

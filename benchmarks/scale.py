@@ -13,7 +13,6 @@ import typing as t
 from contextlib import ExitStack
 
 from flask import Flask
-from flask_jwt_extended import create_access_token
 
 from flask_logout.claims import make_key
 
@@ -23,8 +22,8 @@ from .measuring import alternate
 from .measuring import overheads
 from .measuring import ratio
 from .measuring import spread
-from .recipes import bearer
 from .recipes import make_app
+from .recipes import make_caller
 from .reporting import make_parser
 from .reporting import report
 from .reporting import Row
@@ -64,8 +63,8 @@ def measure(database: str, sizes: t.Sequence[int], *, rounds: int) -> list[Row]:
         count = (rounds + 1) * _CALLS
         asked = alternate(
             {
-                _NONE: _make_request(make_app("none", "sqlite://"), count),
-                **{str(size): _make_request(x, count) for size, x in apps.items()},
+                _NONE: make_caller(make_app("none", "sqlite://"), count),
+                **{str(size): make_caller(x, count) for size, x in apps.items()},
             },
             rounds=rounds,
             calls=_CALLS,
@@ -112,20 +111,6 @@ def _make_find(app: Flask) -> t.Callable[[], None]:
                 raise RuntimeError("a random key was found")
 
     return find
-
-
-def _make_request(app: Flask, count: int) -> t.Callable[[], None]:
-    client = app.test_client(use_cookies=False)
-    with app.app_context():
-        tokens = [create_access_token(f"visitor-{i}") for i in range(count)]
-    headers = iter([bearer(token) for token in tokens])
-
-    def request() -> None:
-        response = client.get("/protected", headers=next(headers))
-        if response.status_code != 200:
-            raise RuntimeError(f"the request was answered {response.status}")
-
-    return request
 
 
 def main() -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import socket
-import time
 import typing as t
 from contextlib import contextmanager
+from contextlib import ExitStack
 from multiprocessing import get_context
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from .databases import free_port
+from .databases import wait_for_port
 from .recipes import bearer
 from .recipes import make_pair
+
+Callers = dict[str, t.Callable[[], None]]
+"""Requests that can be made again and again, by name."""
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
     """One worker with one thread, which keeps connections open."""
 
-    def __init__(self, app: Flask, port: int) -> None:
-        self._app, self._port = app, port
+    def __init__(self, apps: t.Mapping[str, Flask], port: int) -> None:
+        self._apps, self._port = apps, port
         super().__init__()
 
     def load_config(self) -> None:
@@ -33,50 +39,53 @@ class _Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
-        return self._app
+    def load(self) -> DispatcherMiddleware:
+        mounts: dict[str, t.Any] = {f"/{name}": app for name, app in self._apps.items()}
+        return DispatcherMiddleware(NotFound(), mounts)
 
 
-def _run(app: Flask, port: int) -> None:
-    _Server(app, port).run()
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+def _run(apps: t.Mapping[str, Flask], port: int) -> None:
+    _Server(apps, port).run()
 
 
 @contextmanager
-def served(app: Flask) -> t.Iterator[t.Callable[[], None]]:
-    """Serve an app as it is, in a fork, and lend a protected request that must succeed."""
+def served(apps: t.Mapping[str, Flask]) -> t.Iterator[Callers]:
+    """Serve apps as they are, in a fork, and lend a protected request of each.
+
+    The names are the first part of the paths. One process serves all apps, since no two
+    are equally fast, whatever they do.
+    """
     port = free_port()
-    process = get_context("fork").Process(target=_run, args=(app, port))
+    process = get_context("fork").Process(target=_run, args=(apps, port))
     process.start()
     try:
-        _wait_for_port(port)
-        ((name, value),) = bearer(make_pair(app).access).items()
-        head = f"GET /protected HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n"
-        request = head.encode()
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-            def call() -> None:
-                connection.sendall(request)
-                answer = b""
-                # The body is an empty object.
-                while not answer.endswith(b"{}\n"):
-                    answer += connection.recv(4096)
-                if not answer.startswith(b"HTTP/1.1 200"):
-                    raise RuntimeError(f"the request was answered {answer[:40]!r}")
-
-            yield call
+        wait_for_port(port, process.is_alive)
+        with ExitStack() as stack:
+            yield {
+                name: _make_caller(stack, port, f"/{name}/protected", app)
+                for name, app in apps.items()
+            }
     finally:
         process.terminate()
         process.join()
+
+
+def _make_caller(
+    stack: ExitStack, port: int, path: str, app: Flask
+) -> t.Callable[[], None]:
+    ((name, value),) = bearer(make_pair(app).access).items()
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n"
+    request = head.encode()
+    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def call() -> None:
+        connection.sendall(request)
+        answer = b""
+        # The body is an empty object.
+        while not answer.endswith(b"{}\n"):
+            answer += connection.recv(4096)
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the request was answered {answer[:40]!r}")
+
+    return call
