@@ -38,10 +38,13 @@ _COLUMNS = {
         "ratio_low",
         "ratio_high",
     ),
-    "scale": ("database", "asked_by", "rows", "ratio", "ratio_low", "ratio_high"),
+    "scale": (
+        *("database", "asked_by", "rows", "ratio", "ratio_low", "ratio_high"),
+        "target",
+    ),
     "mirror": (
-        *("database", "revocations", "request_ratio", "served_ratio"),
-        *("served_low", "served_high", "fill_keys_per_s"),
+        *("database", "revocations", "request_ratio", "served_ratio", "crowd_ratio"),
+        "fill_keys_per_s",
         *("memory_mb", "memory_rebuild_mb", "false_positives"),
     ),
     "purge": ("database", "rows", "purged", "rows_per_s", "p99_ratio"),

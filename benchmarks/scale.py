@@ -1,8 +1,8 @@
 """Does a check get dearer as the table grows? A small and a large table take turns.
 
 Each check asks for a token that is not revoked, never the same twice, so that every
-look-up goes its own way through the index. "store.find" is the query alone; "request" is
-what it adds to a protected request, over the same request with no check.
+look-up goes its own way through the index. "request" is what the check adds to a protected
+request, over the same request with no check; "store.find" is the query in it by itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SMALL = 10_000
 TARGET = 1.25
 """The most that a check in the large table may cost, as a multiple of the small one."""
 
-_CALLS = 20
+_CALLS = 1
 _NONE = "none"
 
 
@@ -71,8 +71,8 @@ def measure(database: str, sizes: t.Sequence[int], *, rounds: int) -> list[Row]:
         )
         added = {str(size): overheads(asked, str(size), _NONE) for size in sizes}
         return [
+            *_lines(database, "request", added, seconds, target=TARGET),
             *_lines(database, "store.find", found, seconds),
-            *_lines(database, "request", added, seconds),
         ]
 
 
@@ -81,6 +81,8 @@ def _lines(
     what: str,
     times: t.Mapping[str, t.Sequence[float]],
     seconds: t.Mapping[int, float],
+    *,
+    target: float | None = None,
 ) -> t.Iterator[Row]:
     smallest = next(iter(times.values()))
     for name, values in times.items():
@@ -94,8 +96,8 @@ def _lines(
             "ratio": quotient.median,
             "ratio_low": quotient.low,
             "ratio_high": quotient.high,
-            "target": TARGET,
-            "met": quotient.median <= TARGET,
+            "target": target,
+            "met": None if target is None else quotient.median <= target,
         }
 
 
@@ -119,7 +121,7 @@ def main() -> None:
     parser.add_argument(
         "--rows", type=int, default=1_000_000, help="default: 1,000,000"
     )
-    parser.add_argument("--rounds", type=int, default=150, help="default: 150")
+    parser.add_argument("--rounds", type=int, default=3000, help="default: 3000")
     names = ("SQLite", "PostgreSQL")
     choices = (*names, "MariaDB")
     parser.add_argument("--database", choices=choices, action="append")
