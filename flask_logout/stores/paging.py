@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -31,6 +32,9 @@ ANNOUNCED = "announced"
 """The kind of a row that revokes nothing: it names, as ``spared_session``, a key under
 which the app's own transaction may revoke something once it commits."""
 
+_LAST_ANNOUNCED = bytes(4) + b"\xff" * 12
+"""The last key that an announcement can have; below it there is hardly any other row."""
+
 _EPOCH = datetime(1970, 1, 2, tzinfo=timezone.utc)
 _ANNOUNCED_FOR = timedelta(days=1)
 
@@ -43,7 +47,8 @@ class Cursor:
     """Up to when all was read, by the database's clock, but for what came late."""
 
     scanned: bytes | None
-    """The last key of the page before; ``None``: all were read, news follow."""
+    """The last key of the page before, announcements coming last; ``None``: all were
+    read, news follow."""
 
 
 def announcement(key: bytes, now: datetime) -> Revocation:
@@ -56,7 +61,7 @@ def announcement(key: bytes, now: datetime) -> Revocation:
     :returns: a row that revokes nothing, and is purged after a day.
     """
     kind: t.Any = ANNOUNCED
-    own_key = make_key(ANNOUNCED, None, key.hex())
+    own_key = bytes(4) + make_key(ANNOUNCED, None, key.hex())[4:]
     return Revocation(own_key, kind, now + _ANNOUNCED_FOR, spared_session=key)
 
 
@@ -79,44 +84,55 @@ class Pages:
         :raises StoreUnavailableError: the database did not answer.
         """
         if cursor is None:
-            # Before the first key is read, so that nothing falls between the two.
-            newest = sa.select(sa.func.max(self._table.c.revoked_at))
-            ((latest,),), _ = self._engine.execute(newest)
-            return self._scan(Cursor(to_utc(latest) if latest else _EPOCH, b""))
-        return self._scan(cursor) if cursor.scanned else self._read_news(cursor)
+            return self._start()
+        is_read = cursor.scanned is None
+        return self._read_news(cursor) if is_read else self._scan(cursor)
 
-    # The same object for every page, so that it is compiled once.
+    def _start(self) -> Page:
+        # Before the first key is read, so that nothing falls between the two.
+        newest = sa.select(sa.func.max(self._table.c.revoked_at))
+        ((latest,),) = self._read(newest)
+        seen = to_utc(latest) if latest else _EPOCH
+        page = self._scan(Cursor(seen, _LAST_ANNOUNCED))
+        total = len(page.keys)
+        if total == PAGE_SIZE:
+            # Digests are spread evenly: how far a page reaches tells how many there are.
+            total = total * 2**128 // int.from_bytes(page.keys[-1], "big")
+        return replace(page, total=total)
+
+    # The same objects for every page, so that each is compiled once. Most rows are
+    # known by their key alone, and an index of keys is read faster than they are.
     @cached_property
-    def _scan_keys(self) -> sa.Select[t.Any]:
+    def _next_keys(self) -> sa.Select[t.Any]:
+        return self._next_page(sa.select(self._table.c.key))
+
+    @cached_property
+    def _next_announced(self) -> sa.Select[t.Any]:
+        is_announced = self._table.c.key <= sa.literal(_LAST_ANNOUNCED, KEY)
+        return self._next_page(self._select_keys().where(is_announced))
+
+    def _next_page(self, select: sa.Select[t.Any]) -> sa.Select[t.Any]:
         key = self._table.c.key
-        return (
-            self._select_keys()
-            .where(key > sa.bindparam("last", type_=KEY))
-            .order_by(key)
-            .limit(sa.bindparam("size", type_=sa.Integer))
-        )
+        beyond = select.where(key > sa.bindparam("last", type_=KEY))
+        return beyond.order_by(key).limit(sa.bindparam("size", type_=sa.Integer))
 
     def _select_keys(self) -> sa.Select[t.Any]:
         column = self._table.c
-        announced: sa.ColumnElement[t.Any] = sa.null()
-        # Nothing is announced on SQLite, and by its key alone a row is not looked up.
-        if self._engine.dialect.name != "sqlite":
-            is_announced = column.kind == sa.literal_column(f"'{ANNOUNCED}'")
-            announced = sa.case((is_announced, column.spared_session))
+        is_announced = column.kind == sa.literal_column(f"'{ANNOUNCED}'")
+        announced = sa.case((is_announced, column.spared_session))
         return sa.select(column.key, announced.label("announced"))
 
     def _scan(self, cursor: Cursor) -> Page:
         last, size = cursor.scanned or b"", PAGE_SIZE
         bound = {"last": last, "size": size}
-        rows = self._engine.query(self._scan_keys, bound)
-        scanned = bytes(rows[-1][0]) if len(rows) == size else None
-        total = None
-        if not last:
-            # Digests are spread evenly: how far a page reaches tells how many there are.
-            total = len(rows)
-            if scanned is not None:
-                total = size * 2**128 // max(1, int.from_bytes(scanned, "big"))
-        return Page(_named(rows), Cursor(cursor.seen, scanned), True, total)
+        if last < _LAST_ANNOUNCED:
+            rows = self._engine.query(self._next_announced, bound)
+            keys, rest = _named(rows), None
+        else:
+            rows = self._engine.query(self._next_keys, bound)
+            keys, rest = [bytes(row[0]) for row in rows], b""
+        scanned = bytes(rows[-1][0]) if len(rows) == size else rest
+        return Page(keys, Cursor(cursor.seen, scanned), has_more=True)
 
     def _read_news(self, cursor: Cursor) -> Page:
         revoked_at = self._table.c.revoked_at
