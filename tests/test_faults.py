@@ -57,9 +57,9 @@ from .tokens import make_pair
 from .tokens import Pair
 from .tokens import UNAVAILABLE
 
-TIMEOUT = 0.5
-# What a machine with much to do may take beyond it.
-SLACK = 0.5
+TIMEOUT = 1.0
+# What a machine with much to do may take beyond it; who waits twice takes longer.
+SLACK = 0.9
 # psycopg and psycopg2 wait no less for a connection.
 LIBPQ_TIMEOUT = 2.0
 DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]

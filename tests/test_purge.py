@@ -285,7 +285,7 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
             other.execute(sa.delete(table).where(table.c.key == locked))
             start = time.monotonic()
             logout.store.purge(LONG_AGO, batch=BATCH)
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 1.9
             assert logout.store.inspect().count_expired(LONG_AGO) == 1
             other.rollback()
         assert logout.store.purge(LONG_AGO, batch=BATCH) == 1

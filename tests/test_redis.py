@@ -521,20 +521,20 @@ def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -
     with pytest.raises(StoreUnavailableError):
         store.inspect().count_expired(NOW)
     warnings(store.inspect())
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1.9
     server.start()
     assert store.find([revocation().key]) == []
     store.link.close()
 
 
 def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
-    store = RedisStore(server.url, timeout=TIMEOUT)
+    store = RedisStore(server.url, timeout=2 * TIMEOUT)
     assert store.find([A]) == []
     server.process.send_signal(signal.SIGSTOP)
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="Timeout"):
         store.find([A])
-    assert time.monotonic() - started < 1.5 * TIMEOUT.total_seconds()
+    assert time.monotonic() - started < 1.9 * 2 * TIMEOUT.total_seconds()
     server.process.send_signal(signal.SIGCONT)
     assert store.find([A]) == []
     store.link.close()
@@ -804,7 +804,7 @@ def test_a_cluster_that_lost_a_server_refuses_in_time(
                 assert kept.subject == user
             except StoreUnavailableError:
                 refused += 1
-            assert time.monotonic() - started < 1.5 * 2 * TIMEOUT.total_seconds()
+            assert time.monotonic() - started < 1.9 * 2 * TIMEOUT.total_seconds()
         assert refused > 0
         store.link.close()
 
