@@ -146,22 +146,19 @@ class SQLAlchemyStore:
         dead = column.expires_at < now
         oldest = sa.select(column.key).where(dead).order_by(column.expires_at)
         oldest = oldest.limit(batch)
-        dialect = self.engine.dialect.name
-        if dialect == "postgresql":
+        dialect = self.engine.dialect
+        if _skips_locked(dialect):
             # What another purge is at is left to it.
             oldest = oldest.with_for_update(skip_locked=True)
-        if dialect in ("postgresql", "sqlite"):
-            delete = sa.delete(self.table).where(dead, column.key.in_(oldest))
-            return self.engine.execute(delete)[1]
-        if _skips_locked(self.engine.dialect):
-            oldest = oldest.with_for_update(skip_locked=True)
-        rows, _ = self.engine.execute(oldest)
-        keys = sorted(row.key for row in rows)
-        # Asked again, since a later expiry may have been stored meanwhile. IS TRUE: by
-        # the index on it MySQL would wait for the rows of another purge.
-        delete = sa.delete(self.table).where(column.key.in_(keys), dead.is_(sa.true()))
-        self.engine.execute(delete)
-        return len(keys)
+        if DIALECTS[dialect.name] == "mysql":
+            # MySQL takes no IN of a LIMIT. IS TRUE: by the index on it, it would wait for
+            # the rows of another purge.
+            found, dead = oldest.subquery(), dead.is_(sa.true())
+            is_old = column.key == found.c.key
+        else:
+            is_old = column.key.in_(oldest)
+        # Asked again, since a later expiry may have been stored meanwhile.
+        return self.engine.execute(sa.delete(self.table).where(dead, is_old))[1]
 
     def inspect(self) -> SQLAlchemyInspection:
         """See :meth:`.Store.inspect`."""
@@ -204,9 +201,9 @@ class SQLAlchemyStore:
 
 
 def _skips_locked(dialect: t.Any) -> bool:
-    """Whether a MySQL or MariaDB knows SKIP LOCKED; before it has been asked: no."""
+    """Whether a database knows SKIP LOCKED; a MySQL that has not been asked yet: no."""
     if DIALECTS[dialect.name] != "mysql" or not dialect.server_version_info:
-        return False
+        return bool(dialect.name == "postgresql")
     least = (10, 6) if dialect.is_mariadb else (8, 0, 1)
     return bool(dialect.server_version_info >= least)
 
