@@ -19,6 +19,9 @@ from contextlib import closing
 from contextlib import contextmanager
 from contextlib import ExitStack
 from contextlib import suppress
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
 from functools import partial
 from http.client import HTTPConnection
 from http.client import HTTPException
@@ -33,6 +36,7 @@ from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
+from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
 
 from .conftest import dispose
@@ -748,6 +752,31 @@ def test_eight_processes_that_write(make_app: MakeApp) -> None:
     ledger = Ledger(app)
     ledger.acknowledged = [pair for share in shares for pair in share]
     ledger.settle()
+
+
+@may_fork
+def test_a_purge_that_takes_longer_than_anybody_waits(make_app: MakeApp) -> None:
+    # SQLite is not fair: without a rest now and then, a logout would never get its turn.
+    app = make_app(LOGOUT_TIMEOUT=1.0, LOGOUT_PURGE_EVERY=0)
+    logout, now = app.extensions["logout"], datetime.now(timezone.utc)
+    past = now - timedelta(days=1)
+    with app.app_context():
+        for _ in range(240):
+            keys = [os.urandom(16) for _ in range(500)]
+            logout.store.add([Revocation(key, "token", past) for key in keys])
+
+    def purge() -> None:
+        with app.app_context():
+            assert sum(logout.purge()) == 240 * 500
+
+    def visit() -> None:
+        ledger, client = Ledger(app), app.test_client()
+        with app.app_context():
+            while logout.store.inspect().count_expired(now):
+                assert ledger.log_out(client, make_pair(app)) == 200
+        ledger.settle()
+
+    assert in_processes(lambda work: work(), [purge, visit]) == [0, 0]
 
 
 # Workers that are killed
