@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -290,3 +291,21 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
             other.rollback()
         assert logout.store.purge(LONG_AGO, batch=BATCH) == 1
     assert rows_of(host) == 2000
+
+
+@pytest.mark.parametrize(("of_app", "ours"), [(None, 4000), (0, 0), (50, 50)])
+def test_the_write_ahead_log_is_the_apps_to_set(
+    make_app: MakeApp, tmp_path: Path, of_app: int | None, ours: int
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'file.db'}")
+    with app.app_context():
+        if of_app is not None:
+            sa.event.listen(
+                app.extensions["sqlalchemy"].engine,
+                "connect",
+                lambda x, _: x.execute(f"PRAGMA wal_autocheckpoint = {of_app}"),
+            )
+        dispose(app)
+        engine = app.extensions["logout"].store.engine
+        rows, _ = engine.execute(sa.text("PRAGMA wal_autocheckpoint"))
+        assert rows == [(ours,)]

@@ -22,6 +22,8 @@ _OPTIONS: dict[str, t.Any] = {
     "hide_parameters": True,
 }
 
+# After so many pages SQLite copies its write-ahead log into the file, unless told else.
+_SQLITE_CHECKPOINT = 1000
 
 COMMITS = "logout_commits"
 """The execution option of an engine that is not in autocommit."""
@@ -169,6 +171,10 @@ def _bound_waiting(engine: sa.Engine, timeout: timedelta) -> None:
 
 def _bound_sqlite(connection: t.Any, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+    (pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+    if pages == _SQLITE_CHECKPOINT:
+        # A purge would reach it at each batch. What the app has set stays as it is.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * pages}")
 
 
 def _bound_psycopg(connection: t.Any, seconds: float) -> None:
