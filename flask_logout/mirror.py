@@ -24,7 +24,7 @@ from .revocation import Revocation
 from .stores import Inspection
 from .stores import Page
 from .stores import Store
-from .stores.transaction import call_after_commit
+from .stores.sqlalchemy.transaction import call_after_commit
 
 try:
     from rbloom import Bloom

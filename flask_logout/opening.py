@@ -11,12 +11,12 @@ from sqlalchemy.exc import NoSuchModuleError
 from .config import Settings
 from .errors import ConfigError
 from .stores import Store
-from .stores.connecting import engine_for
-from .stores.connecting import engine_of
-from .stores.engine import OwnEngine
 from .stores.sqlalchemy import make_table
 from .stores.sqlalchemy import SQLAlchemyStore
-from .stores.types import DIALECTS
+from .stores.sqlalchemy.connecting import engine_for
+from .stores.sqlalchemy.connecting import engine_of
+from .stores.sqlalchemy.engine import OwnEngine
+from .stores.sqlalchemy.types import DIALECTS
 
 EMBEDDED_URI = "sqlite:///logout.db"
 """The database of an app that has none: a file in its instance folder."""

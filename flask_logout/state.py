@@ -29,7 +29,7 @@ from .revocation import Revocation
 from .revocation import revoke_claims
 from .revocation import shown
 from .stores import Store
-from .stores.transaction import call_after_commit
+from .stores.sqlalchemy.transaction import call_after_commit
 
 if t.TYPE_CHECKING:
     from .stores import AppSession

@@ -40,8 +40,8 @@ from flask_logout.mirror import REBUILD_EVERY
 from flask_logout.mirror import RETRY_AFTER
 from flask_logout.stores import Inspection
 from flask_logout.stores import Page
-from flask_logout.stores import paging
 from flask_logout.stores import Store
+from flask_logout.stores.sqlalchemy import paging
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import dispose

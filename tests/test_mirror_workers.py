@@ -26,7 +26,7 @@ from flask_logout import mirror as mirror_module
 from flask_logout import Revocation
 from flask_logout.claims import make_key
 from flask_logout.mirror import Mirror
-from flask_logout.stores import paging
+from flask_logout.stores.sqlalchemy import paging
 
 from .conftest import add_routes
 from .conftest import MakeApp

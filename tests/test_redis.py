@@ -29,8 +29,8 @@ from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
 from flask_logout.stores import Tally
 from flask_logout.stores.redis import RedisStore
-from flask_logout.stores.redis_changes import PAGE
-from flask_logout.stores.redis_inspection import warnings
+from flask_logout.stores.redis.changes import PAGE
+from flask_logout.stores.redis.inspection import warnings
 
 from .conftest import MakeApp
 from .proxy import interrupted
@@ -609,7 +609,7 @@ def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
 
 
 def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "flask_logout.stores.redis_link"
+    name = "flask_logout.stores.redis.link"
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r"pip install 'flask-logout\[redis\]'"):

@@ -21,10 +21,10 @@ from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
 from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
-from flask_logout.stores.paging import announcement
-from flask_logout.stores.paging import PAGE_SIZE
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.types import to_utc
+from flask_logout.stores.sqlalchemy.paging import announcement
+from flask_logout.stores.sqlalchemy.paging import PAGE_SIZE
+from flask_logout.stores.sqlalchemy.types import to_utc
 
 from .conftest import MakeApp
 from .conftest import open_server

@@ -9,10 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import StoreUnavailableError
-from ..revocation import Kind
-from ..revocation import KINDS
-from . import Tally
+from ...errors import StoreUnavailableError
+from ...revocation import Kind
+from ...revocation import KINDS
+from .. import Tally
 from .engine import explain
 from .engine import OwnEngine
 from .types import DIALECTS

@@ -8,9 +8,9 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 
-from ..claims import KEY_SIZE
-from ..errors import StoreUnavailableError
-from ..revocation import Revocation
+from ...claims import KEY_SIZE
+from ...errors import StoreUnavailableError
+from ...revocation import Revocation
 
 PATTERN = b"flask_logout:{*"
 """Every name of ours, and no other."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha1
 
-from ..errors import ConfigError
-from ..errors import StoreUnavailableError
+from ...errors import ConfigError
+from ...errors import StoreUnavailableError
 
 try:
     import redis
@@ -27,8 +27,8 @@ from redis.exceptions import RedisClusterException
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from .redis_url import check_url
-from .redis_url import SCHEMES
+from .url import check_url
+from .url import SCHEMES
 
 # As many as the worker has threads, like every other pool of redis-py before 6.
 _MAX_CONNECTIONS = 1 << 31

@@ -14,11 +14,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import conv
 
-from ..errors import ConfigError
-from ..revocation import merge
-from ..revocation import Revocation
-from ..revocation import TEXT_SIZE
-from . import Page
+from ...errors import ConfigError
+from ...revocation import merge
+from ...revocation import Revocation
+from ...revocation import TEXT_SIZE
+from .. import Page
 from .compiled import Query
 from .engine import OwnEngine
 from .paging import announcement
@@ -31,7 +31,7 @@ from .types import NOW
 from .types import to_utc
 
 if t.TYPE_CHECKING:
-    from . import AppSession
+    from .. import AppSession
     from .inspection import SQLAlchemyInspection
 
 

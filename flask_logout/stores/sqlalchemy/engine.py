@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import StoreUnavailableError
-from ..forking import ProcessLock
+from ...errors import StoreUnavailableError
+from ...forking import ProcessLock
 from .compiled import CompiledChange
 from .compiled import CompiledQuery
 from .compiled import Query

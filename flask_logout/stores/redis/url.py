@@ -6,7 +6,7 @@ import typing as t
 
 from redis.connection import parse_url
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 SCHEMES = {
     "redis": "redis",

@@ -6,10 +6,10 @@ import typing as t
 from dataclasses import dataclass
 from dataclasses import replace
 
-from . import Page
-from .redis_link import Link
-from .redis_record import key_in
-from .redis_record import PATTERN
+from .. import Page
+from .link import Link
+from .record import key_in
+from .record import PATTERN
 
 PAGE = 5000
 """How many keys, or entries of a stream, a page has, about."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
 
 if t.TYPE_CHECKING:
-    from . import AppSession
+    from .. import AppSession
 
 _INFO = "flask_logout"
 

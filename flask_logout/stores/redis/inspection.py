@@ -6,17 +6,17 @@ import logging
 import typing as t
 from datetime import datetime
 
-from ..errors import StoreUnavailableError
-from ..revocation import Kind
-from ..revocation import KINDS
-from ..revocation import Revocation
-from . import Inspection
-from . import Tally
-from .redis_link import Link
-from .redis_record import decode
-from .redis_record import from_clock
-from .redis_record import key_in
-from .redis_record import PATTERN
+from ...errors import StoreUnavailableError
+from ...revocation import Kind
+from ...revocation import KINDS
+from ...revocation import Revocation
+from .. import Inspection
+from .. import Tally
+from .link import Link
+from .record import decode
+from .record import from_clock
+from .record import key_in
+from .record import PATTERN
 
 logger = logging.getLogger("flask_logout")
 

@@ -12,9 +12,9 @@ from functools import cached_property
 
 import sqlalchemy as sa
 
-from ..claims import make_key
-from ..revocation import Revocation
-from . import Page
+from ...claims import make_key
+from ...revocation import Revocation
+from .. import Page
 from .engine import OwnEngine
 from .types import DIALECTS
 from .types import KEY

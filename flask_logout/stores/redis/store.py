@@ -9,22 +9,22 @@ from datetime import timedelta
 from hashlib import blake2b
 from types import EllipsisType
 
-from ..errors import ConfigError
-from ..revocation import merge
-from ..revocation import Revocation
-from ..revocation import shown
-from . import Page
-from .redis_changes import Changes
-from .redis_inspection import RedisInspection
-from .redis_inspection import warnings
-from .redis_link import Link
-from .redis_record import decode
-from .redis_record import encode
-from .redis_record import name_of
-from .redis_record import to_milliseconds
+from ...errors import ConfigError
+from ...revocation import merge
+from ...revocation import Revocation
+from ...revocation import shown
+from .. import Page
+from .changes import Changes
+from .inspection import RedisInspection
+from .inspection import warnings
+from .link import Link
+from .record import decode
+from .record import encode
+from .record import name_of
+from .record import to_milliseconds
 
 if t.TYPE_CHECKING:
-    from . import AppSession
+    from .. import AppSession
 
 SLOTS = 64
 """How many slots of a Cluster are used; the keys of one user are in one of them."""
