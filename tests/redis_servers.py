@@ -113,6 +113,11 @@ def cluster(directory: Path) -> t.Iterator[list[Server]]:
         yield nodes
 
 
+def cluster_url(node: Server) -> str:
+    """Name a Cluster by one of its servers."""
+    return f"redis+cluster://127.0.0.1:{node.port}"
+
+
 def _is_complete(node: Server) -> bool:
     with node.client() as client:
         info = client.execute_command("CLUSTER INFO")

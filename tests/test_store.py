@@ -1,46 +1,71 @@
-"""The four verbs, on every database and driver."""
+"""What every store does alike: the verbs, on each database, driver and kind of Redis."""
 
 from __future__ import annotations
 
-import time
 import typing as t
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from functools import partial
+from operator import attrgetter
+from threading import Barrier
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 
-from flask_logout import ConfigError
-from flask_logout import LogoutExtension
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
 from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
+from flask_logout.stores import Store
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.sqlalchemy.paging import announcement
-from flask_logout.stores.sqlalchemy.paging import PAGE_SIZE
 from flask_logout.stores.sqlalchemy.types import to_utc
 
 from .conftest import MakeApp
 from .conftest import open_server
+from .redis_servers import cluster
+from .redis_servers import cluster_url
+from .redis_servers import running_url
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
 A, B = make_key("session", None, "a"), make_key("session", None, "b")
+DRIVERS = ["sqlite", "postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
+decisive = attrgetter("key", "kind", "cutoff", "spared_session", "spared_after")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["sqlite", "postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"],
-)
-def server(request: pytest.FixtureRequest) -> t.Iterator[sa.URL | None]:
-    """A database on each kind of server, by each driver; ``None`` for SQLite."""
-    yield from open_server(request.param)
+@pytest.fixture(scope="module", params=[*DRIVERS, "redis", "redis+cluster"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[dict[str, str]]:
+    """The setting that names a place for revocations."""
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "redis":
+        yield {"LOGOUT_STORE_URI": running_url()}
+    elif request.param == "redis+cluster":
+        with cluster(folder) as nodes:
+            yield {"LOGOUT_STORE_URI": cluster_url(nodes[0])}
+    else:
+        for url in open_server(request.param):
+            shown = url and url.render_as_string(hide_password=False)
+            yield {"SQLALCHEMY_DATABASE_URI": shown or f"sqlite:///{folder / 'x.db'}"}
+
+
+@pytest.fixture
+def store(make_app: MakeApp, place: dict[str, str]) -> t.Iterator[Store]:
+    """An empty store on each, in an app context."""
+    # Long enough for many at once on SQLite, which is not fair.
+    app = make_app(**place, LOGOUT_TIMEOUT=20)
+    with app.app_context():
+        store: t.Any = app.extensions["logout"].store
+        store.inspect().clear()
+        yield store
+        store.inspect().clear()
+        if "LOGOUT_STORE_URI" in place:
+            store.link.close()
 
 
 def revocation(value: str = "x", **values: t.Any) -> Revocation:
@@ -49,21 +74,10 @@ def revocation(value: str = "x", **values: t.Any) -> Revocation:
     return replace(made, **values)
 
 
-def store_of(app: Flask) -> SQLAlchemyStore:
-    """Find the store of an app."""
-    return t.cast(SQLAlchemyStore, app.extensions["logout"].store)
-
-
-@pytest.fixture
-def store(make_app: MakeApp, database_url: str) -> t.Iterator[SQLAlchemyStore]:
-    """An empty store on each database and driver, in an app context."""
-    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    with app.app_context():
-        yield store_of(app)
-
-
-def kept(store: SQLAlchemyStore, *keys: bytes) -> list[Revocation]:
-    """Read whole rows, those that are found and what they hold for people to read."""
+def kept(store: Store, *keys: bytes, subject: str | None = None) -> list[Revocation]:
+    """Read all that is kept, also what is for people to read."""
+    if not isinstance(store, SQLAlchemyStore):
+        return store.find(keys, subject=subject)
     rows, _ = store.engine.execute(
         sa.select(store.table).where(store.table.c.key.in_(keys))
     )
@@ -79,22 +93,41 @@ def plain(value: t.Any) -> t.Any:
     return bytes(value) if isinstance(value, (bytes, memoryview)) else value
 
 
-def found(store: SQLAlchemyStore, *keys: bytes) -> list[Revocation]:
-    """Read whole rows without the instant that the store adds; find finds the same."""
-    whole = {row.key: replace(row, revoked_at=None) for row in kept(store, *keys)}
-    for revocation in store.find(keys):
-        assert revocation == replace(
-            whole[revocation.key],
-            expires_at=None,
-            subject=None,
-            token_id=None,
-            reason=None,
-            actor=None,
-        )
-    return list(whole.values())
+def found(store: Store, *keys: bytes, subject: str | None = None) -> list[Revocation]:
+    """Read all but the instant that the store adds; what decides is found as it is."""
+    whole = kept(store, *keys, subject=subject)
+    seen = {decisive(x) for x in store.find(keys, subject=subject)}
+    assert seen == {decisive(x) for x in whole}
+    return [replace(x, revoked_at=None) for x in sorted(whole, key=attrgetter("key"))]
 
 
-def test_what_was_added_is_found_as_it_was(store: SQLAlchemyStore) -> None:
+def news(store: Store, cursor: object | None) -> tuple[set[bytes], object]:
+    """Read every page that follows a cursor."""
+    keys: set[bytes] = set()
+    has_more = True
+    while has_more:
+        page = store.changes(cursor)
+        keys.update(page.keys)
+        cursor, has_more = page.cursor, page.has_more
+    return keys, cursor
+
+
+def run_at_once(works: t.Sequence[t.Callable[[], object]]) -> None:
+    """Run each in a thread, all from the same moment on."""
+    barrier = Barrier(len(works))
+
+    def run(work: t.Callable[[], object]) -> None:
+        barrier.wait()
+        work()
+
+    threads = [Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_what_was_added_is_found_as_it_was(store: Store) -> None:
     full = revocation(
         "full",
         kind="subject",
@@ -108,36 +141,44 @@ def test_what_was_added_is_found_as_it_was(store: SQLAlchemyStore) -> None:
     )
     bare = revocation("bare", expires_at=None)
     store.add([full, bare])
-    assert found(store, full.key) == [full]
+    assert found(store, full.key, subject=full.subject) == [full]
     assert found(store, bare.key) == [bare]
-    both = found(store, full.key, A, bare.key, B)
-    assert sorted(both, key=lambda x: x.key) == sorted(
-        [full, bare], key=lambda x: x.key
-    )
+    both = found(store, full.key, A, bare.key, B, subject=full.subject)
+    assert both == sorted([full, bare], key=attrgetter("key"))
     assert found(store, A) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_kept(store: SQLAlchemyStore, kind: t.Any) -> None:
+def test_every_kind_can_be_kept(store: Store, kind: t.Any) -> None:
     store.add([revocation(kind=kind)])
     assert found(store, revocation().key) == [revocation(kind=kind)]
 
 
-def test_the_store_adds_its_own_clock(store: SQLAlchemyStore) -> None:
+@pytest.mark.parametrize(
+    "value", ["\r\n*1\r\n", '"]}', "{01}", "'; --", "%s %(x)s :y ?", "☺" * 255, "null"]
+)
+def test_hostile_texts_come_back_as_they_were(store: Store, value: str) -> None:
+    made = revocation(value, subject=value, token_id=value, reason=value, actor=value)
+    store.add([made])
+    assert found(store, made.key, subject=value) == [made]
+
+
+def test_the_store_adds_its_own_clock(store: Store) -> None:
     store.add([revocation()])
     (row,) = kept(store, revocation().key)
     assert row.revoked_at is not None
     assert row.revoked_at.tzinfo is timezone.utc
-    age = datetime.now(timezone.utc) - row.revoked_at
-    assert abs(age) < timedelta(seconds=5)
+    assert abs(datetime.now(timezone.utc) - row.revoked_at) < 5 * SECOND
+    age = store.inspect().read_clock() - row.revoked_at
+    assert timedelta(0) <= age < 5 * SECOND
 
 
-def test_adding_twice_changes_nothing(store: SQLAlchemyStore) -> None:
+def test_adding_twice_changes_nothing(store: Store) -> None:
     first = revocation(reason="first")
     store.add([first])
-    (before,) = kept(store, first.key)
+    before = kept(store, first.key)
     store.add([first, replace(first, reason="second")])
-    assert kept(store, first.key) == [before]
+    assert kept(store, first.key) == before
 
 
 ACTS = [
@@ -159,8 +200,8 @@ ACTS = [
 
 
 @pytest.mark.parametrize("acts", ACTS)
-def test_the_database_merges_as_the_domain_does(
-    store: SQLAlchemyStore, acts: list[tuple[int, bytes | None, int | None]]
+def test_two_under_one_key_are_merged_as_the_domain_does(
+    store: Store, acts: list[tuple[int, bytes | None, int | None]]
 ) -> None:
     made = [
         revocation(
@@ -177,375 +218,90 @@ def test_the_database_merges_as_the_domain_does(
     assert found(store, made[0].key) == merge(made)
 
 
-def news(store: SQLAlchemyStore, cursor: object | None) -> tuple[set[bytes], object]:
-    """Read every page that follows a cursor."""
-    keys: set[bytes] = set()
-    has_more = True
-    while has_more:
-        page = store.changes(cursor)
-        keys.update(page.keys)
-        cursor, has_more = page.cursor, page.has_more
-    return keys, cursor
-
-
-def test_a_longer_life_is_news(store: SQLAlchemyStore) -> None:
-    store.add([revocation()])
-    (first,) = kept(store, revocation().key)
-    store.add([revocation(expires_at=NOW + SECOND)])
-    (second,) = kept(store, revocation().key)
-    assert first.revoked_at is not None
-    assert second.revoked_at is not None
-    assert second.revoked_at > first.revoked_at
-
-
-def test_changes_tells_everything_and_then_the_news(store: SQLAlchemyStore) -> None:
-    a, b, c = revocation("a"), revocation("b"), revocation("c")
-    assert news(store, None)[0] == set()
-    empty = news(store, None)[1]
+def test_changes_tells_everything_and_then_the_news(store: Store) -> None:
+    a, b, c = revocation("a"), revocation("b"), revocation("c", subject="ada")
+    nothing, empty = news(store, None)
+    assert nothing == set()
     store.add([a])
     keys, cursor = news(store, None)
     assert keys == {a.key}
     store.add([b])
-    assert b.key in news(store, cursor)[0]
-    cursor = news(store, cursor)[1]
+    keys, cursor = news(store, cursor)
+    assert {b.key} <= keys <= {a.key, b.key}
     store.add([c])
-    assert c.key in news(store, cursor)[0]
+    keys, cursor = news(store, cursor)
+    assert {c.key} <= keys <= {a.key, b.key, c.key}
+    store.add([replace(a, expires_at=None)])
+    assert a.key in news(store, cursor)[0]
     assert news(store, empty)[0] == {a.key, b.key, c.key}
 
 
-def test_changes_reads_page_by_page(store: SQLAlchemyStore) -> None:
-    old = NOW - timedelta(days=9999)
-    keys = {make_key("token", None, str(i)) for i in range(2 * PAGE_SIZE + 1)}
-    rows = [{"key": key, "kind": "token", "revoked_at": old} for key in keys]
-    with store.engine.connect() as connection:
-        connection.execute(sa.insert(store.table), rows)
-    first = store.changes(None)
-    assert (len(first.keys), first.has_more) == (PAGE_SIZE, True)
-    assert first.total == pytest.approx(2 * PAGE_SIZE, rel=0.1)
-    second = store.changes(first.cursor)
-    assert second.total is None
-    store.add([revocation("late")])
-    read = {*first.keys, *second.keys} | news(store, second.cursor)[0]
-    assert read == keys | {revocation("late").key}
-
-
-def test_what_is_not_committed_is_announced(
-    make_app: MakeApp, database_url: str
-) -> None:
-    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    with app.app_context():
-        plain, db = store_of(app), database_of(app)
-        store = SQLAlchemyStore(plain.table, plain.engine, announces=True)
-        store.add([revocation()], session=db.session)
-        is_sqlite = database_url.startswith("sqlite")
-        # Of SQLite, which has one writer at a time, no commit comes late.
-        assert news(plain, None)[0] == (set() if is_sqlite else {revocation().key})
-        assert plain.find([revocation().key]) == []
-        db.session.rollback()
-        assert plain.find([revocation().key]) == []
-
-
-def test_pages_of_announcements_are_read_after_the_others(
-    store: SQLAlchemyStore,
-) -> None:
-    named = {make_key("token", None, str(i)) for i in range(PAGE_SIZE + 1)}
-    rows = [
-        {
-            "key": row.key,
-            "kind": row.kind,
-            "spared_session": row.spared_session,
-            "revoked_at": NOW - timedelta(days=9999),
-        }
-        for row in (announcement(key, NOW) for key in named)
+def test_nothing_is_missed_beside_writers(store: Store) -> None:
+    made = [
+        [revocation(f"{i} {j}", subject=f"user {j}") for j in range(100)]
+        for i in range(4)
     ]
-    store.add([revocation("a")])
-    with store.engine.connect() as connection:
-        connection.execute(sa.insert(store.table), rows)
-    page = store.changes(None)
-    assert (page.keys, page.total) == ([revocation("a").key], 1)
-    assert news(store, page.cursor)[0] == {revocation("a").key, *named}
+    seen: set[bytes] = set()
+    written: list[object] = []
+    cursor: object | None = None
+
+    def write(part: list[Revocation]) -> None:
+        try:
+            for x in part:
+                store.add([x])
+        finally:
+            written.append(part)
+
+    def read() -> None:
+        nonlocal cursor
+        while len(written) < len(made):
+            keys, cursor = news(store, cursor)
+            seen.update(keys)
+
+    write(made[0])
+    run_at_once([read, *(partial(write, part) for part in made[1:])])
+    seen |= news(store, cursor)[0]
+    assert seen == {x.key for part in made for x in part}
 
 
-def test_purge_forgets_what_is_dead_and_nothing_else(store: SQLAlchemyStore) -> None:
-    dead = [revocation(f"dead {i}", expires_at=NOW - i * SECOND) for i in range(1, 6)]
-    live = [revocation("at"), revocation("never", expires_at=None)]
+def test_sixteen_threads_on_the_same_keys_lose_nothing(store: Store) -> None:
+    keys = (make_key("subject", None, "x"), make_key("subject", "iss", "x"))
+    torn, errors = [], []
+
+    def revoke(number: int) -> None:
+        for i in range(5):
+            cutoff = NOW + (number * 5 + i) * SECOND
+            made = revocation(kind="subject", cutoff=cutoff, subject="x")
+            try:
+                store.add([replace(made, key=key) for key in keys])
+                both = store.find(keys, subject="x")
+            except StoreUnavailableError as e:
+                errors.append(e)
+                continue
+            torn.extend([both] if len({x.cutoff for x in both}) != 1 else [])
+
+    run_at_once([partial(revoke, number) for number in range(16)])
+    assert (torn, errors) == ([], [])
+    assert [x.cutoff for x in store.find(keys, subject="x")] == [NOW + 79 * SECOND] * 2
+
+
+def test_purge_leaves_what_is_needed(store: Store) -> None:
+    now = store.inspect().read_clock()
+    dead = [revocation(f"dead {i}", expires_at=now - i * SECOND) for i in range(1, 6)]
+    live = [revocation("live"), revocation("never", expires_at=None)]
     store.add([*dead, *live])
-    assert store.purge(NOW, batch=2) == 2
-    assert found(store, dead[4].key, dead[3].key) == []
-    assert len(found(store, *(x.key for x in dead))) == 3
-    assert store.purge(NOW, batch=2) == 2
-    assert store.purge(NOW, batch=2) == 1
-    assert store.purge(NOW, batch=2) == 0
-    assert len(found(store, *(x.key for x in live))) == 2
+    while store.purge(now, batch=2) == 2:
+        pass
+    assert found(store, *(x.key for x in dead)) == []
+    assert found(store, *(x.key for x in live)) == sorted(live, key=attrgetter("key"))
+    assert store.inspect().count_expired(now) == 0
+    tallies = store.inspect().count_kinds(now)
+    assert [tallies[kind].live for kind in KINDS] == [2, 0, 0, 0]
 
 
-def test_a_missing_table_is_unavailable(store: SQLAlchemyStore) -> None:
-    store.engine.execute(sa.schema.DropTable(store.table))
-    with pytest.raises(StoreUnavailableError, match="logout_revocation"):
-        store.find([A])
-    with pytest.raises(StoreUnavailableError):
-        store.add([revocation()])
-    with pytest.raises(StoreUnavailableError):
-        store.changes(None)
-    with pytest.raises(StoreUnavailableError):
-        store.purge(NOW, batch=1)
-    store.inspect().create()
-    store.inspect().create()
-    assert found(store, A) == []
-
-
-def test_a_connection_that_died_in_the_pool_is_replaced(
-    make_app: MakeApp, server: sa.URL | None, database_url: str
-) -> None:
-    if server is None:
-        pytest.skip("SQLite has no server that could close a connection")
-    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    with app.app_context():
-        store = store_of(app)
-        store.add([revocation()])
-        query = {
-            "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            "mysql": "SELECT id FROM information_schema.processlist"
-            " WHERE db = database() AND id <> connection_id()",
-        }[store.engine.dialect.name]
-        with sa.create_engine(server, poolclass=sa.NullPool).connect() as connection:
-            rows = connection.execute(sa.text(query)).scalars().all()
-            if store.engine.dialect.name == "mysql":
-                for row in rows:
-                    connection.execute(sa.text(f"KILL {row}"))
-        assert found(store, revocation().key) == [revocation()]
-
-
-def test_a_server_that_is_not_there_is_unavailable(make_app: MakeApp) -> None:
-    app = Flask("tests")
-    app.config.update(
-        JWT_SECRET_KEY="k" * 32,
-        SQLALCHEMY_DATABASE_URI="postgresql+psycopg://u:secret@127.0.0.1:1/none",
-    )
-    LogoutExtension(app)
-    with app.app_context():
-        with pytest.raises(StoreUnavailableError) as caught:
-            store_of(app).find([A])
-    assert "secret" not in str(caught.value)
-
-
-def test_a_driver_that_cannot_connect_is_unavailable(make_app: MakeApp) -> None:
-    app = make_app()
-    with app.app_context():
-        store = store_of(app)
-        store.engine.dispose()
-
-        @sa.event.listens_for(database_of(app).engine, "do_connect")
-        def fail(*_: object) -> None:
-            raise OSError("no credentials")
-
-        with pytest.raises(StoreUnavailableError, match="^OSError: no credentials$"):
-            store.find([A])
-
-
-class Notes:
-    """A table of the app, to see what becomes of the app's own work."""
-
-    def __init__(self, db: SQLAlchemy) -> None:
-        self._db = db
-        self._table = db.Table("note", sa.Column("id", sa.Integer, primary_key=True))
-        db.create_all()
-
-    def insert(self, number: int) -> None:
-        """Write a note in the app's session, and leave the transaction open."""
-        self._db.session.execute(sa.insert(self._table).values(id=number))
-
-    def committed(self) -> list[int]:
-        """Read what the database has, after whatever is open was rolled back."""
-        self._db.session.rollback()
-        return list(self._db.session.scalars(sa.select(self._table.c.id)))
-
-
-def database_of(app: Flask) -> SQLAlchemy:
-    """Find the Flask-SQLAlchemy of an app."""
-    return t.cast(SQLAlchemy, app.extensions["sqlalchemy"])
-
-
-@pytest.fixture(params=["server", "memory"])
-def host(
-    request: pytest.FixtureRequest, make_app: MakeApp, database_url: str
-) -> t.Iterator[Flask]:
-    """An app on each kind of database, in-memory SQLite included, in its context."""
-    is_memory = request.param == "memory"
-    if is_memory and not database_url.startswith("sqlite"):
-        pytest.skip("only SQLite has databases in memory")
-    app = make_app(
-        SQLALCHEMY_DATABASE_URI="sqlite://" if is_memory else database_url,
-        # On a file, a writer of SQLite waits for the other one.
-        SQLALCHEMY_ENGINE_OPTIONS={"connect_args": {"timeout": 0.1}}
-        if database_url.startswith("sqlite")
-        else {},
-    )
-    with app.app_context():
-        yield app
-
-
-def test_with_a_session_it_commits_with_the_app(host: Flask) -> None:
-    db, store = database_of(host), store_of(host)
-    notes = Notes(db)
-    notes.insert(1)
-    store.add([revocation()], session=db.session)
-    db.session.commit()
-    assert notes.committed() == [1]
-    assert found(store, revocation().key) == [revocation()]
-
-
-def test_with_a_session_it_rolls_back_with_the_app(host: Flask) -> None:
-    db, store = database_of(host), store_of(host)
-    notes = Notes(db)
-    notes.insert(1)
-    store.add([revocation()], session=db.session())
-    db.session.rollback()
-    assert notes.committed() == []
-    assert found(store, revocation().key) == []
-
-
-def test_a_check_leaves_an_open_transaction_alone(host: Flask) -> None:
-    db, store = database_of(host), store_of(host)
-    notes = Notes(db)
-    notes.insert(1)
-    store.find([A])
-    db.session.commit()
-    assert notes.committed() == [1]
-    notes.insert(2)
-    store.find([A])
-    assert notes.committed() == [1]
-
-
-def test_a_write_in_memory_leaves_an_open_transaction_alone(make_app: MakeApp) -> None:
-    app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
-    with app.app_context():
-        db, store = database_of(app), store_of(app)
-        notes = Notes(db)
-        notes.insert(1)
-        store.add([revocation()])
-        assert found(store, revocation().key) == [revocation()]
-        assert notes.committed() == []
-        # One connection has one transaction: what was written in it ended with it.
-        assert found(store, revocation().key) == []
-        store.add([revocation()])
-        assert notes.committed() == []
-        assert found(store, revocation().key) == [revocation()]
-
-
-def test_disposing_of_the_app_engine_closes_our_connections(
-    make_app: MakeApp, database_url: str
-) -> None:
-    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    with app.app_context():
-        store, opened, closed = store_of(app), list[int](), list[int]()
-        store.find([A])
-        pool = store.engine.get().pool
-        sa.event.listen(pool, "close", lambda *_: closed.append(1))
-        sa.event.listen(pool, "connect", lambda *_: opened.append(1))
-        database_of(app).engine.dispose()
-        assert closed == [1]
-        assert found(store, A) == []
-
-
-def test_the_app_engine_is_honoured(make_app: MakeApp, tmp_path: t.Any) -> None:
-    app = make_app(SQLALCHEMY_ENGINE_OPTIONS={"poolclass": sa.pool.NullPool})
-    with app.app_context():
-        engine, connected, credentials = database_of(app).engine, [], []
-        sa.event.listen(engine, "connect", lambda *_: connected.append(1))
-        sa.event.listen(engine, "do_connect", lambda *x: credentials.append(x[3]))
-        store = store_of(app)
-        assert store.find([A]) == []
-        own = store.engine.get()
-        assert own is not engine
-        assert own.url == engine.url
-        assert isinstance(own.pool, sa.pool.NullPool)
-        assert (len(connected), len(credentials)) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "recycles", "pings"),
-    [
-        ({}, False, False),
-        ({"pool_recycle": 0}, True, False),
-        ({"pool_pre_ping": True}, False, True),
-    ],
-)
-def test_pre_ping_and_recycling_are_those_of_the_app(
-    make_app: MakeApp, options: dict[str, t.Any], recycles: bool, pings: bool
-) -> None:
-    app = make_app(SQLALCHEMY_ENGINE_OPTIONS=options)
-    with app.app_context():
-        store = store_of(app)
-        engine = store.engine.get()
-        opened: list[object] = []
-        pinged: list[object] = []
-        sa.event.listen(engine, "connect", lambda *x: opened.append(x))
-        dialect: t.Any = engine.dialect
-        ping = dialect.do_ping
-
-        def note_ping(connection: object) -> bool:
-            pinged.append(connection)
-            return bool(ping(connection))
-
-        dialect.do_ping = note_ping
-        for _ in range(3):
-            assert store.find([A]) == []
-            time.sleep(0.01)
-        assert (len(opened) > 1) == recycles
-        assert bool(pinged) == pings
-
-
-def test_execution_options_of_the_app_engine_are_honoured(make_app: MakeApp) -> None:
-    options = {"schema_translate_map": {None: "aux"}, "isolation_level": "SERIALIZABLE"}
-    app = make_app()
-    with app.app_context():
-        engine = database_of(app).engine
-        engine.update_execution_options(**options)
-        sa.event.listen(
-            engine,
-            "connect",
-            lambda connection, _: connection.execute("ATTACH ':memory:' AS aux"),
-        )
-        store = store_of(app)
-        with pytest.raises(StoreUnavailableError, match="aux.logout_revocation"):
-            store.find([A])
-        with pytest.raises(StoreUnavailableError, match="aux.logout_revocation"):
-            store.add([revocation()])
-
-
-def test_a_bind_key_names_another_database(make_app: MakeApp, tmp_path: t.Any) -> None:
-    app = make_app(
-        SQLALCHEMY_BINDS={"auth": f"sqlite:///{tmp_path / 'auth.db'}"},
-        LOGOUT_BIND_KEY="auth",
-    )
-    with app.app_context():
-        db = database_of(app)
-        assert sa.inspect(db.engine).get_table_names() == []
-        assert sa.inspect(db.engines["auth"]).get_table_names() == ["logout_revocation"]
-        store = store_of(app)
-        store.add([revocation()])
-        assert found(store, revocation().key) == [revocation()]
-        store.add([revocation("y")], session=db.session)
-        db.session.commit()
-        assert found(store, revocation("y").key) == [revocation("y")]
-
-
-def test_the_table_name_can_be_set(make_app: MakeApp) -> None:
-    app = make_app(LOGOUT_TABLE_NAME="ended")
-    with app.app_context():
-        assert sa.inspect(database_of(app).engine).get_table_names() == ["ended"]
-
-
-def test_a_table_of_the_app_is_not_taken(make_app: MakeApp) -> None:
-    app = Flask("tests")
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
-    db = SQLAlchemy(app)
-    db.Table("logout_revocation", sa.Column("id", sa.Integer, primary_key=True))
-    with pytest.raises(ConfigError) as caught:
-        LogoutExtension(app)
-    assert str(caught.value) == (
-        "the app has a table 'logout_revocation' of its own. Set LOGOUT_TABLE_NAME to a"
-        " name that is free."
-    )
+def test_clear_forgets_everything(store: Store) -> None:
+    store.add([revocation(str(i), subject=str(i)) for i in range(10)])
+    store.inspect().clear()
+    assert news(store, None)[0] == set()
+    tallies = store.inspect().count_kinds(NOW)
+    assert [tallies[kind].live for kind in KINDS] == [0, 0, 0, 0]
