@@ -171,10 +171,10 @@ def _bound_waiting(engine: sa.Engine, timeout: timedelta) -> None:
 
 def _bound_sqlite(connection: t.Any, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-    (pages,) = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
-    if pages == _SQLITE_CHECKPOINT:
+    pages = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+    if pages == (_SQLITE_CHECKPOINT,):
         # A purge would reach it at each batch. What the app has set stays as it is.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * pages}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * _SQLITE_CHECKPOINT}")
 
 
 def _bound_psycopg(connection: t.Any, seconds: float) -> None:
