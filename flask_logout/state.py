@@ -45,7 +45,7 @@ PURGE_SPELL = 0.3
 
 PURGE_REST = 0.1
 """How many seconds it rests. Who waits for the lock of an SQLite file looks for it every
-tenth of a second at least, so nobody waits for longer than a spell."""
+tenth of a second at least, so no rest passes anybody over."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
     )
     _bound_connecting(app_engine, timeout)
     _bound_waiting(engine, timeout)
+    _checkpoint_rarely(engine)
     options = {**app_engine.get_execution_options()}
     options.pop("isolation_level", None)
     engine.update_execution_options(**options)
@@ -93,6 +94,7 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
     engine = sa.create_engine(url, **_OPTIONS)
     _bound_connecting(engine, timeout)
     _bound_waiting(engine, timeout)
+    _checkpoint_rarely(engine)
     return engine
 
 
@@ -171,10 +173,6 @@ def _bound_waiting(engine: sa.Engine, timeout: timedelta) -> None:
 
 def _bound_sqlite(connection: t.Any, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-    pages = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
-    if pages == (_SQLITE_CHECKPOINT,):
-        # A purge would reach it at each batch. What the app has set stays as it is.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * _SQLITE_CHECKPOINT}")
 
 
 def _bound_psycopg(connection: t.Any, seconds: float) -> None:
@@ -208,3 +206,16 @@ def _bound_psycopg(connection: t.Any, seconds: float) -> None:
             raise
 
     connection.wait = wait_or_close
+
+
+def _checkpoint_rarely(engine: sa.Engine) -> None:
+    """Copy SQLite's write-ahead log into the file less often than at a purge's batches."""
+    if engine.dialect.driver == "pysqlite":
+        sa.event.listen(engine, "connect", lambda x, _: _checkpoint_sqlite(x))
+
+
+def _checkpoint_sqlite(connection: t.Any) -> None:
+    pages = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
+    # What the app has set stays as it is.
+    if pages == (_SQLITE_CHECKPOINT,):
+        connection.execute(f"PRAGMA wal_autocheckpoint = {4 * _SQLITE_CHECKPOINT}")

@@ -153,8 +153,8 @@ class SQLAlchemyStore:
         if DIALECTS[dialect.name] == "mysql":
             # MySQL takes no IN of a LIMIT. IS TRUE: by the index on it, it would wait for
             # the rows of another purge.
-            found, dead = oldest.subquery(), dead.is_(sa.true())
-            is_old = column.key == found.c.key
+            dead = dead.is_(sa.true())
+            is_old = column.key == oldest.subquery().c.key
         else:
             is_old = column.key.in_(oldest)
         # Asked again, since a later expiry may have been stored meanwhile.
@@ -202,8 +202,10 @@ class SQLAlchemyStore:
 
 def _skips_locked(dialect: t.Any) -> bool:
     """Whether a database knows SKIP LOCKED; a MySQL that has not been asked yet: no."""
+    if dialect.name == "postgresql":
+        return True
     if DIALECTS[dialect.name] != "mysql" or not dialect.server_version_info:
-        return bool(dialect.name == "postgresql")
+        return False
     least = (10, 6) if dialect.is_mariadb else (8, 0, 1)
     return bool(dialect.server_version_info >= least)
 
