@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
-from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -295,9 +294,9 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
 
 @pytest.mark.parametrize(("of_app", "ours"), [(None, 4000), (0, 0), (50, 50)])
 def test_the_write_ahead_log_is_the_apps_to_set(
-    make_app: MakeApp, tmp_path: Path, of_app: int | None, ours: int
+    make_app: MakeApp, of_app: int | None, ours: int
 ) -> None:
-    app = make_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'file.db'}")
+    app = make_app()
     with app.app_context():
         if of_app is not None:
             sa.event.listen(

@@ -40,8 +40,8 @@ decisive = attrgetter("key", "kind", "cutoff", "spared_session", "spared_after")
 @pytest.fixture(scope="module", params=[*DRIVERS, "redis", "redis+cluster"])
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> t.Iterator[dict[str, str]]:
-    """The setting that names a place for revocations."""
+) -> t.Iterator[dict[str, t.Any]]:
+    """The settings that name a place for revocations."""
     folder = tmp_path_factory.mktemp("store")
     if request.param == "redis":
         yield {"LOGOUT_STORE_URI": running_url()}
@@ -50,15 +50,19 @@ def place(
             yield {"LOGOUT_STORE_URI": cluster_url(nodes[0])}
     else:
         for url in open_server(request.param):
-            shown = url and url.render_as_string(hide_password=False)
-            yield {"SQLALCHEMY_DATABASE_URI": shown or f"sqlite:///{folder / 'x.db'}"}
+            if url is None:
+                # Long enough for many at once: SQLite is not fair.
+                file = f"sqlite:///{folder / 'store.db'}"
+                yield {"SQLALCHEMY_DATABASE_URI": file, "LOGOUT_TIMEOUT": 20}
+            else:
+                shown = url.render_as_string(hide_password=False)
+                yield {"SQLALCHEMY_DATABASE_URI": shown}
 
 
 @pytest.fixture
-def store(make_app: MakeApp, place: dict[str, str]) -> t.Iterator[Store]:
+def store(make_app: MakeApp, place: dict[str, t.Any]) -> t.Iterator[Store]:
     """An empty store on each, in an app context."""
-    # Long enough for many at once on SQLite, which is not fair.
-    app = make_app(**place, LOGOUT_TIMEOUT=20)
+    app = make_app(**{"LOGOUT_TIMEOUT": 4, **place})
     with app.app_context():
         store: t.Any = app.extensions["logout"].store
         store.inspect().clear()
@@ -112,6 +116,16 @@ def news(store: Store, cursor: object | None) -> tuple[set[bytes], object]:
     return keys, cursor
 
 
+def assert_unavailable(store: Store, said: str) -> None:
+    """See that nothing is taken for an answer where the store gives none."""
+    with pytest.raises(StoreUnavailableError, match=said):
+        store.find([A])
+    with pytest.raises(StoreUnavailableError, match=said):
+        store.add([revocation()])
+    with pytest.raises(StoreUnavailableError, match=said):
+        store.changes(None)
+
+
 def run_at_once(works: t.Sequence[t.Callable[[], object]]) -> None:
     """Run each in a thread, all from the same moment on."""
     barrier = Barrier(len(works))
@@ -155,7 +169,8 @@ def test_every_kind_can_be_kept(store: Store, kind: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["\r\n*1\r\n", '"]}', "{01}", "'; --", "%s %(x)s :y ?", "☺" * 255, "null"]
+    "value",
+    ["\r\n*1\r\n", '"]}', "{01}", "'; --", "%s %(x)s :y ?", "☺" * 255, "", "null"],
 )
 def test_hostile_texts_come_back_as_they_were(store: Store, value: str) -> None:
     made = revocation(value, subject=value, token_id=value, reason=value, actor=value)
@@ -170,7 +185,7 @@ def test_the_store_adds_its_own_clock(store: Store) -> None:
     assert row.revoked_at.tzinfo is timezone.utc
     assert abs(datetime.now(timezone.utc) - row.revoked_at) < 5 * SECOND
     age = store.inspect().read_clock() - row.revoked_at
-    assert timedelta(0) <= age < 5 * SECOND
+    assert timedelta(0) <= age < SECOND
 
 
 def test_adding_twice_changes_nothing(store: Store) -> None:
@@ -199,10 +214,11 @@ ACTS = [
 ]
 
 
-@pytest.mark.parametrize("acts", ACTS)
-def test_two_under_one_key_are_merged_as_the_domain_does(
-    store: Store, acts: list[tuple[int, bytes | None, int | None]]
-) -> None:
+Acts = list[tuple[int, t.Optional[bytes], t.Optional[int]]]
+
+
+def add_all(store: Store, acts: Acts) -> Revocation:
+    """Add revocations under one key, and give what the domain makes of them."""
     made = [
         revocation(
             kind="subject",
@@ -215,7 +231,16 @@ def test_two_under_one_key_are_merged_as_the_domain_does(
     ]
     for act in made:
         store.add([act])
-    assert found(store, made[0].key) == merge(made)
+    (merged,) = merge(made)
+    return merged
+
+
+@pytest.mark.parametrize("acts", ACTS)
+def test_two_under_one_key_are_merged_as_the_domain_does(
+    store: Store, acts: Acts
+) -> None:
+    merged = add_all(store, acts)
+    assert found(store, merged.key) == [merged]
 
 
 def test_changes_tells_everything_and_then_the_news(store: Store) -> None:
