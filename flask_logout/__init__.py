@@ -10,6 +10,7 @@ if t.TYPE_CHECKING:
     from .errors import ConfigError as ConfigError
     from .errors import ExternalAPIError as ExternalAPIError
     from .errors import LogoutError as LogoutError
+    from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
     from .revocation import Revocation as Revocation
@@ -27,6 +28,7 @@ _HOMES = {
     "LogoutError": "errors",
     "LogoutExtension": "extension",
     "LogoutTokens": "state",
+    "OutcomeUnknownError": "errors",
     "Revocation": "revocation",
     "StoreUnavailableError": "errors",
     "logged_out": "signals",

@@ -94,6 +94,14 @@ class StoreUnavailableError(LogoutError):
     """
 
 
+class OutcomeUnknownError(StoreUnavailableError):
+    """The store did not acknowledge a revocation, which it may have stored or not.
+
+    For example, the connection broke after the statement was sent. The response is a
+    503, as for every :exc:`StoreUnavailableError`. Revoking again is safe.
+    """
+
+
 def answer(envelope: Envelope) -> Response:
     """Make the response of a documented answer.
 
