@@ -49,6 +49,26 @@ def log_store_unavailable(error: Exception) -> None:
     _log(logging.ERROR, "store_unavailable", error=str(error))
 
 
+def is_heard() -> bool:
+    """Tell whether a log handler receives what :func:`log_revoked` logs.
+
+    :returns: ``False`` if the level of the logger or of every handler discards it.
+    """
+    level = logging.INFO
+    return logger.isEnabledFor(level) and any(
+        handler.level <= level and not isinstance(handler, logging.NullHandler)
+        for handler in _handlers()
+    )
+
+
+def _handlers() -> t.Iterator[logging.Handler]:
+    """Yield the handlers of the logger and of the loggers that it propagates to."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
+
+
 def _log(level: int, event: str, **values: t.Any) -> None:
     # JSON escapes line breaks, so no value can forge a second line.
     shown = {name: value for name, value in values.items() if value is not None}

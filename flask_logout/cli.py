@@ -175,14 +175,18 @@ def _stats(state: LogoutState, /, as_json: bool) -> None:
 def _check(state: LogoutState, /) -> None:
     """Say what is wrong with the set-up of the app, and what to do.
 
-    One line per check. The exit status is 1 where one finds a problem, so that it can
-    hold up a deployment.
+    Prints one line per check: ok, note or problem. The exit status is 1 if there is a
+    problem, so that a deployment can depend on it.
     """
     problems = 0
-    for name, check in doctor.CHECKS.items():
-        problem = doctor.run(check, state)
-        problems += problem is not None
-        click.echo(f"ok: {name}" if problem is None else f"problem: {name}: {problem}")
+    for name, check in doctor.CHECKS:
+        finding = doctor.run(check, state)
+        if finding is None:
+            click.echo(f"ok: {name}")
+            continue
+        is_note = isinstance(finding, doctor.Note)
+        problems += not is_note
+        click.echo(f"{'note' if is_note else 'problem'}: {name}: {finding}")
     if problems:
         raise click.ClickException(f"problems found: {problems}.")
 

@@ -10,6 +10,7 @@ from flask_jwt_extended.config import config
 from flask_jwt_extended.default_callbacks import default_decode_key_callback
 from flask_jwt_extended.internal_utils import get_jwt_manager
 
+from . import audit
 from . import blocklist
 from . import tokens
 from .errors import LogoutError
@@ -23,7 +24,13 @@ _SECRET = "the secret (JWT_SECRET_KEY, or else SECRET_KEY)"
 # RFC 7518 3.2: at least as long as the hash.
 _SECRET_SIZES = {"HS256": 32, "HS384": 48, "HS512": 64}
 
+
+class Note(str):
+    """A finding that an operator should know but that is not a problem."""
+
+
 Check = t.Callable[[LogoutState], t.Optional[str]]
+"""Returns what is wrong and what to do, in one line, or a :class:`Note`, or ``None``."""
 
 
 def run(check: Check, state: LogoutState) -> str | None:
@@ -164,6 +171,21 @@ def check_secret(state: LogoutState) -> str | None:
     )
 
 
+def check_audit_log(state: LogoutState) -> str | None:
+    """Check that the log lines about revocations go somewhere.
+
+    :param state: the state of the app.
+    :returns: what to do if this process discards them, or ``None``.
+    """
+    if audit.is_heard():
+        return None
+    return Note(
+        "this process discards INFO records of the logger flask_logout, so nothing"
+        " records who revoked what. Configure logging before the app is created, for"
+        " example with logging.basicConfig(level=logging.INFO)."
+    )
+
+
 def _unreachable(error: StoreUnavailableError) -> str:
     return (
         f"the store did not answer ({first_line(error)}). Start it, or correct"
@@ -171,12 +193,14 @@ def _unreachable(error: StoreUnavailableError) -> str:
     )
 
 
-CHECKS: dict[str, Check] = {
-    "blocklist hook": check_hook,
-    "store": check_store,
-    "clock": check_clock,
-    "token lifetimes": check_lifetimes,
-    "purge margin": check_margin,
-    "secret": check_secret,
-}
-"""Every check, by what it checks."""
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("blocklist hook", check_hook),
+    ("store", check_store),
+    ("clock", check_clock),
+    ("token lifetimes", check_lifetimes),
+    ("purge margin", check_margin),
+    ("secret", check_secret),
+    ("audit log", check_audit_log),
+)
+"""Every check after its name, in the order of the output: hook, route, store, topology,
+clock, lifetimes, margin, secret, cookies, audit log."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import types
 import typing as t
 from datetime import timedelta
@@ -87,7 +90,7 @@ def test_every_python_block_is_found_and_run() -> None:
     count = sum(read(page).count("code-block:: python") for page in PAGES)
     assert sum(len(blocks(page, "python")) for page in PAGES) == count > 0
     with_code = [page for page in PAGES if blocks(page, "python")]
-    assert with_code == ["quickstart.rst"]
+    assert with_code == ["operations.rst", "quickstart.rst"]
 
 
 def test_the_quickstart_is_an_app_that_logs_out(
@@ -110,6 +113,35 @@ def test_the_quickstart_is_an_app_that_logs_out(
     answers = [client.post("/password", headers=bearer(other.access)) for _ in "12"]
     assert [answer.status_code for answer in answers] == [200, 401]
     dispose(app)
+
+
+def test_the_logging_configuration_makes_an_audit_log(tmp_path: Path) -> None:
+    (configuration,) = blocks("operations.rst", "python")
+    (shown,) = blocks("operations.rst", "none")
+    # The package comes first, since a configuration may disable loggers that exist.
+    code = "import flask_logout\n" + configuration + AUDITED_APP
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(DOCS.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "ok: audit log\n"
+    instant = re.compile(r"\S+")
+    assert instant.sub("", done.stderr, 1) == instant.sub("", shown.strip() + "\n", 1)
+
+
+AUDITED_APP = """
+from flask import Flask
+app = Flask("app", instance_path=__import__("os").getcwd())
+app.config["JWT_SECRET_KEY"] = 32 * "x"
+flask_logout.LogoutExtension(app)
+run = app.test_cli_runner().invoke
+run(args=["logout", "user", "ada", "--actor", "ops"])
+print(run(args=["logout", "check"]).stdout.splitlines()[-1])
+"""
 
 
 def test_every_setting_is_documented_in_order() -> None:

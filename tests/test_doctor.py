@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import typing as t
 from datetime import timedelta
@@ -19,24 +20,25 @@ from .test_cli import drop_table
 from .test_cli import make_silent_app
 from .test_cli import run
 
-NAMES = list(CHECKS)
+NAMES = [name for name, _ in CHECKS]
 
 
 def examine(app: Flask) -> dict[str, str]:
-    """Run ``flask logout check``; tell what it found, by what it checked."""
+    """Run ``flask logout check``; tell which problems it found, by what it checked."""
     status, stdout, stderr = run(app, "check")
     lines = stdout.splitlines()
+    assert [re.split(": |$", line)[1] for line in lines] == NAMES
     found = [line.split(": ", 2) for line in lines if line.startswith("problem: ")]
     problems = {name: problem for _, name, problem in found}
-    fine = [f"ok: {name}" for name in NAMES if name not in problems]
-    assert [line for line in lines if line.startswith("ok: ")] == fine
-    assert len(lines) == len(NAMES)
     failed = (1, f"Error: problems found: {len(problems)}.\n")
     assert (status, stderr) == (failed if problems else (0, ""))
     return problems
 
 
-def test_a_healthy_app_has_no_problem(make_app: MakeApp, database_url: str) -> None:
+def test_a_healthy_app_has_no_problem(
+    make_app: MakeApp, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     assert run(app, "check").stdout.splitlines() == [
         "ok: blocklist hook",
@@ -45,6 +47,7 @@ def test_a_healthy_app_has_no_problem(make_app: MakeApp, database_url: str) -> N
         "ok: token lifetimes",
         "ok: purge margin",
         "ok: secret",
+        "ok: audit log",
     ]
     assert examine(app) == {}
 
@@ -306,3 +309,48 @@ def test_a_key_loader_of_the_app_is_left_alone(make_app: MakeApp) -> None:
     app = make_app(JWT_SECRET_KEY=None)
     app.extensions["flask-jwt-extended"].decode_key_loader(lambda *_: "short")
     assert examine(app) == {}
+
+
+@pytest.fixture
+def logger(caplog: pytest.LogCaptureFixture) -> t.Iterator[logging.Logger]:
+    """The logger of the audit log, which a test may configure."""
+    logger = logging.getLogger("flask_logout")
+    caplog.set_level(logging.INFO)
+    yield logger
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
+
+
+def audit_line(app: Flask) -> str:
+    """Read what ``flask logout check`` says of the audit log; it is no problem."""
+    status, stdout, _ = run(app, "check")
+    assert status == 0
+    return stdout.splitlines()[-1]
+
+
+SILENT_LOG = (
+    "note: audit log: this process discards INFO records of the logger flask_logout, so"
+    " nothing records who revoked what. Configure logging before the app is created, for"
+    " example with logging.basicConfig(level=logging.INFO)."
+)
+
+
+def test_an_audit_log_that_a_level_silences_is_noted(
+    make_app: MakeApp, logger: logging.Logger
+) -> None:
+    assert audit_line(make_app()) == "ok: audit log"
+    logger.setLevel(logging.WARNING)
+    assert audit_line(make_app()) == SILENT_LOG
+
+
+def test_an_audit_log_without_a_handler_is_noted(
+    make_app: MakeApp, logger: logging.Logger
+) -> None:
+    logger.propagate = False
+    assert audit_line(make_app()) == SILENT_LOG
+    handler = logging.StreamHandler()
+    logger.addHandler(handler)
+    assert audit_line(make_app()) == "ok: audit log"
+    handler.setLevel(logging.ERROR)
+    assert audit_line(make_app()) == SILENT_LOG
