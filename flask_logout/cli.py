@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import typing as t
 from datetime import datetime
 
 import click
@@ -14,12 +15,21 @@ from . import tokens
 from .claims import session_of
 from .document import openapi
 from .errors import InvalidTokenError
+from .revocation import Revocation
 from .state import LogoutState
 from .terminal import forget_all
 from .terminal import identify
 from .terminal import not_empty
 from .terminal import pass_state
 from .terminal import record_options
+
+
+def _revoke(
+    state: LogoutState,
+    revocations: t.Sequence[Revocation],
+    record: t.Mapping[str, str | None],
+) -> None:
+    state.revoke(revocations, reason=record["reason"], actor=record["actor"])
 
 
 @click.group("logout", cls=AppGroup)
@@ -75,7 +85,7 @@ def _token(state: LogoutState, /, token: str, **record: str | None) -> None:
     except InvalidTokenError as e:
         words = doctor.first_line(e)
         raise click.ClickException(f"this is no token of the app: {words}.") from e
-    state.revoke_token(claims, **record)
+    _revoke(state, state.of_claims(claims), record)
     alone = session_of(claims) is None
     click.echo(f"Revoked: the token{'' if alone else ', with its whole session'}.")
 
@@ -89,7 +99,7 @@ def _session(state: LogoutState, /, sid: str, **record: str | None) -> None:
 
     SID is the sid claim of its tokens; those of later refreshes are revoked too.
     """
-    state.revoke_session(sid, **record)
+    _revoke(state, state.of_session(sid), record)
     click.echo("Revoked: every token of the session.")
 
 
@@ -123,12 +133,8 @@ def _user(
     user_identity_loader, where it has one. The user may have been deleted.
     """
     subject = identity if is_subject else identify(identity)
-    state.revoke_subject(
-        subject,
-        keep_session=keep_session,
-        reason=record["reason"],
-        actor=record["actor"],
-    )
+    revocations = state.of_subject(subject, keep_session=keep_session)
+    _revoke(state, revocations, record)
     spared = "" if keep_session is None else ", save those of one session"
     click.echo(f"Revoked: every token of the user issued up to now{spared}.")
 
@@ -145,7 +151,7 @@ def _everyone(state: LogoutState, /, **record: str | None) -> None:
 
     Every token of every user issued up to now is revoked: the panic button.
     """
-    state.revoke_everyone(**record)
+    _revoke(state, state.of_everyone(), record)
     click.echo("Revoked: every token of every user issued up to now.")
 
 

@@ -85,29 +85,45 @@ class LogoutExtension:
         return function
 
     def revoke_token(
-        self, claims: Claims, *, reason: str | None = None, actor: str | None = None
+        self,
+        claims: Claims,
+        *,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
     ) -> None:
         """Revoke one token, with its session where it has a ``sid``.
 
         :param claims: the claims of the token, of ``get_jwt()`` or ``decode_token()``.
+        :param session: see :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        _state().revoke_token(claims, reason=reason, actor=actor)
+        state = _state()
+        revocations = state.of_claims(claims)
+        state.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def revoke_session(
-        self, sid: str, *, reason: str | None = None, actor: str | None = None
+        self,
+        sid: str,
+        *,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
     ) -> None:
         """Revoke every token of one login, those of later refreshes included.
 
         :param sid: the ``sid`` claim of its tokens, see :func:`session_claims`.
+        :param session: see :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises ValueError: the ``sid`` is empty.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        _state().revoke_session(sid, reason=reason, actor=actor)
+        state = _state()
+        revocations = state.of_session(sid)
+        state.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def revoke_user(
         self,
@@ -132,24 +148,27 @@ class LogoutExtension:
         :raises ValueError: the identity is ``None``.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        _state().revoke_user(
-            identity,
-            keep_session=keep_session,
-            session=session,
-            reason=reason,
-            actor=actor,
-        )
+        state, subject = _state(), tokens.subject_for(identity)
+        revocations = state.of_subject(subject, keep_session=keep_session)
+        state.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def revoke_everyone(
-        self, *, reason: str | None = None, actor: str | None = None
+        self,
+        *,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
     ) -> None:
         """Revoke every token of every user issued up to now: the panic button.
 
+        :param session: see :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        _state().revoke_everyone(reason=reason, actor=actor)
+        state = _state()
+        revocations = state.of_everyone()
+        state.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def is_revoked(self, claims: Claims) -> bool:
         """Tell whether a token is revoked under any of its keys, in one round trip.

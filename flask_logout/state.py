@@ -69,7 +69,7 @@ Upstream = t.Callable[[LogoutTokens], object]
 class LogoutState:
     """One per app, in ``app.extensions["logout"]``; it never changes.
 
-    The verbs are those of :class:`.LogoutExtension`, which documents them.
+    :class:`.LogoutExtension` documents the verbs.
     """
 
     settings: Settings
@@ -102,61 +102,10 @@ class LogoutState:
 
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""
-        revocations = [self._of_claims(pair.access), self._of_claims(pair.refresh)]
+        revocations = self.of_claims(pair.access, pair.refresh)
         self.revoke(merge(revocations), reason="logout", actor=revocations[0].subject)
         app = tokens.current()
         signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
-
-    def revoke_token(
-        self, claims: Claims, *, reason: str | None = None, actor: str | None = None
-    ) -> None:
-        """See :meth:`.LogoutExtension.revoke_token`."""
-        self.revoke([self._of_claims(claims)], reason=reason, actor=actor)
-
-    def revoke_session(
-        self, sid: str, *, reason: str | None = None, actor: str | None = None
-    ) -> None:
-        """See :meth:`.LogoutExtension.revoke_session`."""
-        if not sid:
-            raise ValueError("the sid is empty: pass the sid claim of a token")
-        self.revoke(self._of_kind("session", sid), reason=reason, actor=actor)
-
-    def revoke_user(
-        self,
-        identity: t.Any,
-        *,
-        keep_session: str | None = None,
-        session: AppSession | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        """See :meth:`.LogoutExtension.revoke_user`."""
-        self.revoke_subject(
-            tokens.subject_for(identity),
-            keep_session=keep_session,
-            session=session,
-            reason=reason,
-            actor=actor,
-        )
-
-    def revoke_subject(
-        self,
-        subject: str,
-        *,
-        keep_session: str | None = None,
-        session: AppSession | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        """Revoke every token of a subject, spelled as the tokens spell it."""
-        revocations = self._of_kind("subject", subject, keep_session=keep_session)
-        self.revoke(revocations, session=session, reason=reason, actor=actor)
-
-    def revoke_everyone(
-        self, *, reason: str | None = None, actor: str | None = None
-    ) -> None:
-        """See :meth:`.LogoutExtension.revoke_everyone`."""
-        self.revoke(self._of_kind("everyone", None), reason=reason, actor=actor)
 
     def revoke(
         self,
@@ -177,6 +126,31 @@ class LogoutState:
             self._keep_house(len(kept))
         else:
             call_after_commit(session, lambda: _tell(app, kept))
+
+    def of_claims(self, *claims: Claims) -> list[Revocation]:
+        """Make the revocations of tokens, each with its session where it has a ``sid``."""
+        now, retention = tokens.now(), self._retention()
+        name = self.config["JWT_IDENTITY_CLAIM"]
+        return [
+            revoke_claims(x, now=now, retention=retention, identity_claim=name)
+            for x in claims
+        ]
+
+    def of_session(self, sid: str) -> list[Revocation]:
+        """Make the revocations of one session, one for each issuer that is accepted."""
+        if not sid:
+            raise ValueError("the sid is empty: pass the sid claim of a token")
+        return self._of_kind("session", sid)
+
+    def of_subject(
+        self, subject: str, *, keep_session: str | None = None
+    ) -> list[Revocation]:
+        """Make the revocations of every token of a subject, spelled as in the tokens."""
+        return self._of_kind("subject", subject, keep_session=keep_session)
+
+    def of_everyone(self) -> list[Revocation]:
+        """Make the revocations of every token, one for each issuer that is accepted."""
+        return self._of_kind("everyone", None)
 
     def purge(self) -> t.Iterator[int]:
         """Forget batch by batch, and tell after each how many went."""
@@ -199,14 +173,6 @@ class LogoutState:
             # What was revoked is revoked, whatever becomes of the tidying.
             with suppress(StoreUnavailableError), _announced():
                 self.store.purge(tokens.now(), batch=PURGE_BATCH)
-
-    def _of_claims(self, claims: Claims) -> Revocation:
-        return revoke_claims(
-            claims,
-            now=tokens.now(),
-            retention=self._retention(),
-            identity_claim=self.config["JWT_IDENTITY_CLAIM"],
-        )
 
     def _of_kind(
         self, kind: Kind, value: str | None, *, keep_session: str | None = None

@@ -415,6 +415,32 @@ def test_with_the_session_of_the_app_it_commits_with_the_app(host: Flask) -> Non
     assert status(host, pair) == (401, 401)
 
 
+REVOKING: dict[str, t.Callable[[Pair, t.Any], None]] = {
+    "token": lambda pair, session: logout.revoke_token(
+        claims_of(pair.access), session=session
+    ),
+    "session": lambda pair, session: logout.revoke_session(
+        sid_of(pair), session=session
+    ),
+    "user": lambda _, session: logout.revoke_user("ada", session=session),
+    "everyone": lambda _, session: logout.revoke_everyone(session=session),
+}
+
+
+@pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING.keys())
+def test_every_verb_commits_with_the_app(
+    host: Flask, revoke: t.Callable[[Pair, t.Any], None]
+) -> None:
+    session = host.extensions["sqlalchemy"].session
+    pair = login(host)
+    revoke(pair, session)
+    session.rollback()
+    assert status(host, pair) == (200, 200)
+    revoke(pair, session)
+    session.commit()
+    assert status(host, pair)[0] == 401
+
+
 @pytest.mark.parametrize("in_savepoint", [True, False])
 def test_with_the_session_of_the_app_it_rolls_back_with_the_app(
     host: Flask, in_savepoint: bool
