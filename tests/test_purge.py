@@ -46,6 +46,13 @@ BATCH = 1000
 SERVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 
 
+@pytest.fixture(params=SERVERS)
+def own_database(request: pytest.FixtureRequest) -> t.Iterator[str]:
+    """A database of its own on a server, by each driver."""
+    with new_database(request.param) as url:
+        yield url.render_as_string(hide_password=False)
+
+
 def rows_of(app: Flask) -> int:
     """Count what the store of an app keeps, needed or not."""
     with app.app_context():
@@ -151,6 +158,20 @@ def test_what_never_expires_is_never_forgotten(make_app: MakeApp) -> None:
         assert get_status(app.test_client(), pair) == (401, 401)
 
 
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_host_whose_clock_is_ahead_purges_nothing_others_need(
+    make_app: MakeApp, own_database: str, every: int
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=own_database, LOGOUT_PURGE_EVERY=every)
+    client, pair = app.test_client(), make_pair(app, expires_delta=HOUR / 6)
+    assert log_out(client, pair).data == LOGGED_OUT
+    with time_machine.travel(datetime.now(timezone.utc) + 2 * HOUR), app.app_context():
+        assert LogoutExtension().purge() == 0
+        assert log_out(client, make_pair(app)).data == LOGGED_OUT
+        assert app.extensions["logout"].store.inspect().count_expired(START) == 0
+    assert get_status(client, pair) == (401, 401)
+
+
 # Never too late
 
 
@@ -225,16 +246,10 @@ def test_housekeeping_that_fails_changes_no_answer(
 # Side by side
 
 
-@pytest.fixture(params=SERVERS)
-def host(request: pytest.FixtureRequest, make_app: MakeApp) -> t.Iterator[Flask]:
+@pytest.fixture
+def host(make_app: MakeApp, own_database: str) -> Flask:
     """An app on a server."""
-    with new_database(request.param) as url:
-        app = make_app(
-            SQLALCHEMY_DATABASE_URI=url.render_as_string(hide_password=False),
-            LOGOUT_PURGE_EVERY=0,
-        )
-        yield app
-        dispose(app)
+    return make_app(SQLALCHEMY_DATABASE_URI=own_database, LOGOUT_PURGE_EVERY=0)
 
 
 def test_two_purges_beside_checks_and_logouts(host: Flask) -> None:

@@ -31,6 +31,8 @@ from .test_store import NOW
 from .test_store import revocation
 from .test_store import SECOND
 
+LONG_AGO = NOW.replace(year=2001)
+
 
 @pytest.fixture(scope="module", params=DRIVERS)
 def server(request: pytest.FixtureRequest) -> t.Iterator[sa.URL | None]:
@@ -114,16 +116,20 @@ def test_pages_of_announcements_are_read_after_the_others(
     assert news(store, page.cursor)[0] == {revocation("a").key, *named}
 
 
-def test_purge_forgets_what_is_dead_and_nothing_else(store: SQLAlchemyStore) -> None:
-    dead = [revocation(f"dead {i}", expires_at=NOW - i * SECOND) for i in range(1, 6)]
-    live = [revocation("at"), revocation("never", expires_at=None)]
+def test_purge_deletes_what_has_expired_and_nothing_else(
+    store: SQLAlchemyStore,
+) -> None:
+    dead = [
+        revocation(f"dead {i}", expires_at=LONG_AGO - i * SECOND) for i in range(1, 6)
+    ]
+    live = [revocation("at", expires_at=LONG_AGO), revocation("never", expires_at=None)]
     store.add([*dead, *live])
-    assert store.purge(NOW, batch=2) == 2
+    assert store.purge(LONG_AGO, batch=2) == 2
     assert found(store, dead[4].key, dead[3].key) == []
     assert len(found(store, *(x.key for x in dead))) == 3
-    assert store.purge(NOW, batch=2) == 2
-    assert store.purge(NOW, batch=2) == 1
-    assert store.purge(NOW, batch=2) == 0
+    assert store.purge(LONG_AGO, batch=2) == 2
+    assert store.purge(LONG_AGO, batch=2) == 1
+    assert store.purge(LONG_AGO, batch=2) == 0
     assert len(found(store, *(x.key for x in live))) == 2
 
 

@@ -16,6 +16,7 @@ from .. import Tally
 from .engine import explain
 from .engine import OwnEngine
 from .types import DIALECTS
+from .types import has_passed
 from .types import INSTANT
 from .types import NOW
 from .types import to_utc
@@ -52,7 +53,7 @@ class SQLAlchemyInspection:
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         """See :meth:`.Inspection.count_kinds`."""
         column = self._table.c
-        expired = sa.func.count(sa.case((column.expires_at < now, 1)))
+        expired = sa.func.count(sa.case((self._has_expired(now), 1)))
         statement = sa.select(
             column.kind,
             (sa.func.count() - expired).label("live"),
@@ -71,9 +72,13 @@ class SQLAlchemyInspection:
 
     def count_expired(self, now: datetime) -> int:
         """See :meth:`.Inspection.count_expired`."""
-        statement = sa.select(sa.func.count()).where(self._table.c.expires_at < now)
+        statement = sa.select(sa.func.count()).where(self._has_expired(now))
         rows, _ = self._engine.execute(statement)
         return int(rows[0][0])
+
+    def _has_expired(self, now: datetime) -> sa.ColumnElement[bool]:
+        dialect = DIALECTS[self._engine.dialect.name]
+        return has_passed(self._table.c.expires_at, now, dialect)
 
     def read_clock(self) -> datetime:
         """See :meth:`.Inspection.read_clock`."""

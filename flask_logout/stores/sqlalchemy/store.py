@@ -25,6 +25,7 @@ from .paging import announcement
 from .paging import Cursor
 from .paging import Pages
 from .types import DIALECTS
+from .types import has_passed
 from .types import INSTANT
 from .types import KEY
 from .types import NOW
@@ -143,10 +144,10 @@ class SQLAlchemyStore:
     def purge(self, now: datetime, *, batch: int) -> int:
         """See :meth:`.Store.purge`."""
         column = self.table.c
-        dead = column.expires_at < now
+        dialect = self.engine.dialect
+        dead = has_passed(column.expires_at, now, DIALECTS[dialect.name])
         oldest = sa.select(column.key).where(dead).order_by(column.expires_at)
         oldest = oldest.limit(batch)
-        dialect = self.engine.dialect
         if _skips_locked(dialect):
             # What another purge is at is left to it.
             oldest = oldest.with_for_update(skip_locked=True)

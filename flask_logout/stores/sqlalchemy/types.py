@@ -35,6 +35,28 @@ NOW = {
 }
 """The clock of the database, in UTC and in microseconds."""
 
+# One value per statement, so that an index can be searched for it. SQLite has no clock
+# of its own.
+_STATEMENT_NOW: dict[str, sa.ColumnElement[datetime]] = {
+    "postgresql": sa.func.statement_timestamp(),
+    "mysql": sa.func.utc_timestamp(sa.literal_column("6")),
+}
+
+
+def has_passed(
+    instant: sa.ColumnElement[datetime], now: datetime, dialect: str
+) -> sa.ColumnElement[bool]:
+    """Say in SQL that an instant has passed by this machine's clock and the database's.
+
+    :param instant: a column.
+    :param now: the present by this machine's clock, aware UTC.
+    :param dialect: one of the values of :data:`DIALECTS`.
+    :returns: the condition; on SQLite, this machine's clock alone decides.
+    """
+    theirs = _STATEMENT_NOW.get(dialect)
+    ours = instant < now
+    return ours if theirs is None else sa.and_(ours, instant < theirs)
+
 
 def to_utc(instant: datetime) -> datetime:
     """Make an instant that a database gave aware UTC.
