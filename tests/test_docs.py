@@ -19,6 +19,7 @@ import pytest
 
 import flask_logout
 from flask_logout import LogoutExtension
+from flask_logout.config import LONGEST
 from flask_logout.config import Settings
 from flask_logout.errors import RETRY_AFTER
 
@@ -166,6 +167,8 @@ def test_a_range_is_documented(name: str) -> None:
     for constraint in Settings.model_fields[name].metadata:
         for limit in ("ge", "gt", "le", "lt"):
             bound = getattr(constraint, limit, None)
+            if bound in (timedelta(0), LONGEST):
+                continue  # The page begins with the range of durations.
             if isinstance(bound, timedelta):
                 bound = int(bound.total_seconds())
             assert bound is None or re.search(rf"\b{bound}\b", said)
