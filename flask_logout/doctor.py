@@ -15,6 +15,8 @@ from . import blocklist
 from . import tokens
 from .errors import LogoutError
 from .errors import StoreUnavailableError
+from .jwt_extended import LIFETIMES
+from .jwt_extended import read_lifetime
 from .state import LogoutState
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
@@ -106,11 +108,7 @@ def check_lifetimes(state: LogoutState) -> str | None:
     :param state: the state of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
-    lifetimes = {
-        "JWT_ACCESS_TOKEN_EXPIRES": config.access_expires,
-        "JWT_REFRESH_TOKEN_EXPIRES": config.refresh_expires,
-    }
-    endless = " and ".join(name for name, value in lifetimes.items() if not value)
+    endless = " and ".join(x for x in LIFETIMES if read_lifetime(x) is None)
     if endless:
         return (
             f"{endless}: such tokens never expire, so their revocations are never"

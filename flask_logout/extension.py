@@ -17,6 +17,7 @@ from .cli import logout as commands
 from .config import Settings
 from .errors import ConfigError
 from .errors import register_on_app
+from .jwt_extended import check_settings as check_jwt_settings
 from .opening import open_store
 from .state import EXTENSION
 from .state import LogoutState
@@ -60,8 +61,7 @@ class LogoutExtension:
         if "flask-jwt-extended" not in app.extensions:
             JWTManager(app)
         with app.app_context():
-            # What is wrong with JWT_* shows now, not at the first logout.
-            tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+            check_jwt_settings()
         blocklist.install(app, app.extensions["flask-jwt-extended"])
         state = LogoutState(settings, store, self._upstreams, app.config)
         app.extensions[EXTENSION] = state

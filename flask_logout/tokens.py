@@ -19,9 +19,11 @@ from jwt import PyJWTError
 from .claims import Claims
 from .claims import session_of
 from .claims import text
-from .errors import ConfigError
 from .errors import describe
 from .errors import InvalidTokenError
+from .jwt_extended import LIFETIMES
+from .jwt_extended import read_leeway
+from .jwt_extended import read_lifetime
 from .revocation import Retention
 
 DECODE_ERRORS: tuple[type[Exception], ...] = (
@@ -105,22 +107,12 @@ def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
     :param max_lifetime: ``LOGOUT_MAX_TOKEN_LIFETIME``; ``None``: the longer one of
         ``JWT_ACCESS_TOKEN_EXPIRES`` and ``JWT_REFRESH_TOKEN_EXPIRES``.
     :returns: what to keep them by.
-    :raises ConfigError: ``JWT_DECODE_LEEWAY`` is no duration.
+    :raises ConfigError: a setting of Flask-JWT-Extended is invalid.
     """
-    leeway: t.Any = config.leeway
-    if not isinstance(leeway, timedelta):
-        try:
-            leeway = timedelta(seconds=leeway)
-        except TypeError:
-            raise ConfigError(
-                f"JWT_DECODE_LEEWAY is {leeway!r}. Set it to a number of seconds or a"
-                " timedelta."
-            ) from None
     if max_lifetime is None:
-        lifetimes = (config.access_expires, config.refresh_expires)
-        # Flask-JWT-Extended issues tokens without exp for False, and for a zero.
-        max_lifetime = max(map(_as_timedelta, lifetimes)) if all(lifetimes) else None
-    return Retention(leeway, margin, max_lifetime)
+        access, refresh = map(read_lifetime, LIFETIMES)
+        max_lifetime = max(access, refresh) if access and refresh else None
+    return Retention(read_leeway(), margin, max_lifetime)
 
 
 def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
@@ -139,9 +131,3 @@ def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
     """
     sid = session_of(claims or {}) or str(uuid4())
     return {"sid": sid, "iat": now().timestamp()}
-
-
-def _as_timedelta(lifetime: t.Any) -> timedelta:
-    """Flask-JWT-Extended also takes a dateutil relativedelta."""
-    start = datetime(2000, 1, 1, tzinfo=timezone.utc)
-    return t.cast(timedelta, start + lifetime - start)

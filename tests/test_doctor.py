@@ -214,7 +214,10 @@ def test_tokens_that_never_expire_are_found(make_app: MakeApp, endless: object) 
 def test_a_lifetime_that_is_no_duration_is_found(make_app: MakeApp) -> None:
     app = make_app()
     app.config["JWT_ACCESS_TOKEN_EXPIRES"] = "1h"
-    words = "must be able to add JWT_ACCESS_TOKEN_EXPIRES to datetime.datetime"
+    words = (
+        "Invalid JWT_ACCESS_TOKEN_EXPIRES: '1h'. Expected a timedelta or a whole number of"
+        " seconds, from 0 to 365000 days, or False for tokens that never expire"
+    )
     assert examine(app) == {"token lifetimes": words}
 
 
@@ -248,7 +251,10 @@ def test_a_leeway_beyond_the_margin_is_found(
 def test_a_leeway_that_is_no_duration_is_found(make_app: MakeApp) -> None:
     app = make_app()
     app.config["JWT_DECODE_LEEWAY"] = "10"
-    words = "JWT_DECODE_LEEWAY is '10'. Set it to a number of seconds or a timedelta"
+    words = (
+        "Invalid JWT_DECODE_LEEWAY: '10'. Expected a timedelta or a number of seconds,"
+        " from 0 to 365000 days"
+    )
     assert examine(app) == {"token lifetimes": words, "purge margin": words}
 
 

@@ -417,11 +417,14 @@ def test_a_token_made_before_the_app_was_set_up_is_revoked(bare: Flask) -> None:
     [
         (
             "JWT_DECODE_LEEWAY",
-            "JWT_DECODE_LEEWAY is '10'. Set it to a number of seconds or a timedelta.",
+            "Invalid JWT_DECODE_LEEWAY: '10'. Expected a timedelta or a number of"
+            " seconds, from 0 to 365000 days.",
         ),
         (
             "JWT_REFRESH_TOKEN_EXPIRES",
-            "must be able to add JWT_REFRESH_TOKEN_EXPIRES to datetime.datetime",
+            "Invalid JWT_REFRESH_TOKEN_EXPIRES: '10'. Expected a timedelta or a whole"
+            " number of seconds, from 0 to 365000 days, or False for tokens that never"
+            " expire.",
         ),
     ],
 )
@@ -429,6 +432,6 @@ def test_a_jwt_setting_of_a_wrong_type_is_an_error(
     bare: Flask, key: str, message: str
 ) -> None:
     bare.config[key] = "10"
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == message
