@@ -36,6 +36,7 @@ from flask_logout.claims import make_key
 from flask_logout.mirror import MIN_CAPACITY
 from flask_logout.mirror import Mirror
 from flask_logout.mirror import PAUSE
+from flask_logout.mirror import Phase
 from flask_logout.mirror import REBUILD_EVERY
 from flask_logout.mirror import RETRY_AFTER
 from flask_logout.stores import Inspection
@@ -73,7 +74,10 @@ class Clock:
 
 
 class Watched:
-    """A real store whose calls are written down, and whose pages can be cut."""
+    """A real store that records its calls, and that can cut its pages.
+
+    The parts of a page that it has cut are pages of one run, all as old as the first.
+    """
 
     def __init__(self, inner: SQLAlchemyStore) -> None:
         self.inner = inner
@@ -82,6 +86,7 @@ class Watched:
         self.begins_anew = False
         self.before_find: t.Callable[[], object] = bool
         self.before_changes: t.Callable[[], object] = bool
+        self.after_changes: t.Callable[[Page], object] = bool
 
     def add(
         self, revocations: t.Sequence[Revocation], *, session: t.Any = None
@@ -100,6 +105,7 @@ class Watched:
         if self.begins_anew:
             self.begins_anew, rest, inner = False, None, None
         page = rest or self.inner.changes(inner)
+        self.after_changes(page)
         if not self.cut or len(page.keys) <= self.cut:
             return Page(page.keys, (None, page.cursor), page.has_more, page.total)
         rest = Page(page.keys[self.cut :], page.cursor, page.has_more)
@@ -291,6 +297,82 @@ def test_a_worker_sees_its_own_after_the_commit(
         assert finds(mirror, "undone") == []
 
 
+def test_a_worker_sees_its_own_when_a_rebuild_ends_meanwhile(
+    make_app: MakeApp, store: Watched, full_mirror: Mirror, clock: Clock
+) -> None:
+    app = make_app()
+    for step in itertools.count():
+        ends, is_read = threading.Event(), threading.Event()
+        rebuild = rebuild_until(full_mirror, app, is_read, ends)
+        assert is_read.wait(10)
+
+        def end(ends: threading.Event = ends, rebuild: t.Any = rebuild) -> None:
+            ends.set()
+            rebuild.join(10)
+
+        with calling(end, at=step, of=Mirror._insert) as was_called:
+            full_mirror.add([revocation(step)])
+        end()
+        assert full_mirror.phase is Phase.SERVING
+        assert finds(full_mirror, step) == [step]
+        if not was_called:
+            break
+    assert step > 10
+
+
+def rebuild_until(
+    mirror: Mirror, app: Flask, is_read: threading.Event, ends: threading.Event
+) -> threading.Thread:
+    """Rebuild in a thread, and hold it when it has read the last page."""
+    store, clock = t.cast(Watched, mirror._store), t.cast(Clock, mirror._clock)
+    clock.move(REBUILD_EVERY)
+    finds(mirror, "nobody")
+    assert mirror.phase is Phase.REBUILDING
+
+    def hold(page: Page) -> None:
+        if not page.has_more:
+            is_read.set()
+            ends.wait(10)
+
+    def check() -> None:
+        with app.app_context():
+            fill(mirror)
+        store.after_changes = bool
+
+    store.after_changes = hold
+    thread = threading.Thread(target=check)
+    thread.start()
+    return thread
+
+
+@contextmanager
+def calling(
+    function: t.Callable[[], object], *, at: int, of: t.Callable[..., t.Any]
+) -> t.Iterator[list[bool]]:
+    """Call a function before an opcode of another function, and tell whether."""
+    numbers, was_called = itertools.count(), list[bool]()
+
+    def trace_opcode(_frame: t.Any, event: str, _arg: t.Any) -> t.Any:
+        if event == "opcode" and next(numbers) == at:
+            sys.settrace(None)
+            function()
+            was_called.append(True)
+        return trace_opcode
+
+    def trace(frame: t.Any, _event: str, _arg: t.Any) -> t.Any:
+        if frame.f_code is of.__code__:
+            frame.f_trace_opcodes = True
+            return trace_opcode
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield was_called
+    finally:
+        sys.settrace(before)
+
+
 def test_much_news_is_read_page_by_page(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
@@ -304,6 +386,62 @@ def test_much_news_is_read_page_by_page(
     store.take_calls()
     assert finds(full_mirror, 9, "a") == [9]
     assert store.take_calls() == ["find 1"]
+
+
+def test_a_run_of_pages_is_as_old_as_its_first(
+    store: Watched, full_mirror: Mirror, clock: Clock
+) -> None:
+    store.add([revocation(i) for i in range(10)])
+    store.cut = 4
+    clock.move(BOUND)
+    finds(full_mirror, "a")
+    store.add([revocation("late")])
+    clock.move(1)
+    fill(full_mirror)
+    assert finds(full_mirror, "late") == []
+    clock.move(BOUND - 1)
+    assert finds(full_mirror, "late") == ["late"]
+
+
+def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
+    store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    store.cut = 4
+    store.add([revocation(i) for i in range(8)])
+    mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
+    fill(mirror)
+    first = mirror._copy
+    # The same keys again need no room, but more pages than a new copy.
+    store.add([revocation(i) for i in range(99)])
+    clock.move(BOUND)
+    while mirror._copy is first:
+        assert finds(mirror, 98, "a") == [98]
+    assert first._run_length < 20
+    assert mirror.phase is Phase.FILLING
+    fill(mirror)
+    store.take_calls()
+    assert finds(mirror, *range(99)) == [*range(99)]
+    assert store.take_calls() == ["find 99"]
+
+
+def test_a_rebuild_under_way_replaces_a_copy_with_too_much_to_catch_up_with(
+    store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    store.add([revocation(i) for i in range(8)])
+    mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
+    fill(mirror)
+    clock.move(REBUILD_EVERY)
+    finds(mirror, "a")
+    first, second = mirror._copy, mirror._next
+    assert (mirror.phase, second is None) == (Phase.REBUILDING, False)
+    store.cut = 4
+    store.add([revocation(i) for i in range(99)])
+    clock.move(BOUND)
+    while mirror._copy is first:
+        assert finds(mirror, 98, "a") == [98]
+    assert (mirror._copy, mirror._next) == (second, None)
 
 
 def test_a_store_may_begin_anew(
@@ -462,9 +600,7 @@ def test_a_page_that_fails_does_not_fail_the_check(
     assert finds(mirror, "old", "a") == ["old"]
     assert finds(mirror, "old", "a") == ["old"]
     assert store.take_calls() == ["find 2", "changes", "find 2"]
-    assert caplog.messages == [
-        "the mirror could not be filled, it tries again: too slow"
-    ]
+    assert caplog.messages == ["cannot fill the in-memory mirror, will retry: too slow"]
     store.before_changes = bool
     clock.move(RETRY_AFTER)
     fill(mirror)
@@ -551,7 +687,7 @@ def test_threads_share_one_failure(
 
     store.before_changes = hold_and_fail
     answers = in_threads(make_app(), lambda: finds(full_mirror, "new"))
-    shared = "the store did not tell what is new"
+    shared = "cannot read what changed in the store"
     assert sorted(answers) == [shared] * (THREADS - 1) + ["too slow"]
     assert store.take_calls() == ["changes"]
 

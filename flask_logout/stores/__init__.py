@@ -19,19 +19,24 @@ if t.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of what a store has kept, for a copy in memory."""
+    """A part of what a store keeps, for an in-memory mirror.
+
+    Pages come in runs. A run ends with the first page that has no more behind it.
+    """
 
     keys: t.Sequence[bytes]
-    """Keys under which something may be revoked."""
+    """Keys that may be revoked."""
 
     cursor: object
-    """Where the next page begins; only the store knows what is in it."""
+    """Where the next page begins. Only the store knows what is in it."""
 
     has_more: bool
-    """Whether the next page can be read at once."""
+    """Whether the run goes on. ``False``: this run and those before it have every key
+    that the store acknowledged before the first page of this run was read."""
 
     total: int | None = None
-    """About how many live keys there are, on the first page only."""
+    """On the first page of all keys, about how many there are. A store that cannot tell
+    what changed starts over and sets it again."""
 
 
 class Store(t.Protocol):
@@ -67,10 +72,9 @@ class Store(t.Protocol):
         """
 
     def changes(self, cursor: object | None) -> Page:
-        """Read a page of what was kept since a cursor, for a copy in memory.
+        """Read a page of what changed since a cursor, for an in-memory mirror.
 
-        Nothing is missed: what the store acknowledged before the call is on this page,
-        on the pages that follow, or was on those before. A key may come twice.
+        Nothing is missed, see :attr:`Page.has_more`. A key may come twice.
 
         :param cursor: the cursor of the page before; ``None``: from the beginning, all
             that is live.
