@@ -59,8 +59,8 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
     with app.app_context():
         if bind_key not in db.engines:
             raise ConfigError(
-                f"LOGOUT_BIND_KEY is {bind_key!r}, which SQLALCHEMY_BINDS does not have."
-                " Add it there, or leave LOGOUT_BIND_KEY out for the default database."
+                f"Invalid LOGOUT_BIND_KEY: {bind_key!r}. Expected a key of"
+                " SQLALCHEMY_BINDS, or None for the default database."
             )
         app_engine = db.engines[bind_key]
     _check_dialect(app_engine.dialect.name)
@@ -79,12 +79,16 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
 def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
     try:
         url = sa.make_url(uri)
-        _check_dialect(url.get_dialect().name)
-    except (ArgumentError, NoSuchModuleError):
+        dialect = url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
         raise ConfigError(
-            "LOGOUT_STORE_URI is neither a URL of Redis nor of a database that"
-            " SQLAlchemy knows. Set it to one, or leave it out for the app's database."
+            "Invalid LOGOUT_STORE_URI, which isn't shown because it may contain a"
+            " password. Expected a URL such as redis://localhost:6379/0 or"
+            " postgresql+psycopg://user@localhost/database, or None for the app's"
+            " database."
         ) from None
+    _check_dialect(dialect.name)
+    _check_driver(dialect)
     engine = OwnEngine(lambda _: engine_of(url, settings.timeout), settings.timeout)
     return SQLAlchemyStore(make_table(sa.MetaData(), settings.table_name), engine)
 
@@ -92,9 +96,26 @@ def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
 def _check_dialect(name: str) -> None:
     if name not in DIALECTS:
         raise ConfigError(
-            f"the database is of the kind {name!r}, which is not supported. Name one of"
-            f" {', '.join(sorted(DIALECTS))} with LOGOUT_BIND_KEY or LOGOUT_STORE_URI."
+            f"Unsupported database: {name}. Expected one of"
+            f" {', '.join(sorted(DIALECTS))}. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to"
+            " a database of that kind."
         )
+
+
+def _check_driver(dialect: type[sa.Dialect]) -> None:
+    name = f"{dialect.name}+{dialect.driver}"
+    if dialect.is_async:
+        raise ConfigError(
+            f"Invalid driver in LOGOUT_STORE_URI: {name} is for asyncio. Expected a"
+            " synchronous driver, such as postgresql+psycopg or mysql+pymysql."
+        )
+    try:
+        dialect.import_dbapi()
+    except ImportError as e:
+        raise ConfigError(
+            f"The driver for LOGOUT_STORE_URI, {name}, can't be imported: {e}. Install"
+            " it, or name another one, such as postgresql+psycopg or mysql+pymysql."
+        ) from e
 
 
 def _ensure_database(app: Flask) -> bool:

@@ -225,8 +225,8 @@ def test_a_bind_key_that_is_not_there_is_an_error(bare: Flask) -> None:
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == (
-        "LOGOUT_BIND_KEY is 'auth', which SQLALCHEMY_BINDS does not have. Add it there,"
-        " or leave LOGOUT_BIND_KEY out for the default database."
+        "Invalid LOGOUT_BIND_KEY: 'auth'. Expected a key of SQLALCHEMY_BINDS, or None for"
+        " the default database."
     )
 
 
@@ -241,9 +241,9 @@ def test_a_database_of_another_kind_is_an_error(bare: Flask) -> None:
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == (
-        "the database is of the kind 'mssql', which is not supported. Name one of"
-        " cockroachdb, mariadb, mysql, postgresql, sqlite with LOGOUT_BIND_KEY or"
-        " LOGOUT_STORE_URI."
+        "Unsupported database: mssql. Expected one of cockroachdb, mariadb, mysql,"
+        " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a database of"
+        " that kind."
     )
 
 

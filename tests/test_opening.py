@@ -47,16 +47,60 @@ def test_a_database_of_its_own_cannot_join_the_app(
     )
 
 
-@pytest.mark.parametrize("uri", ["nonsense", "ftp://secret@host", "a b://secret"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(
+            "nonsense",
+            "ftp://secret@host",
+            "a b://secret",
+            "://secret",
+            " redis://secret",
+        ),
+        *("postgresql://secret@host:port/db", "postgresql://[::1/secret"),
+        *("postgresql+nothing://secret@host/db", "REDIS://secret@host"),
+    ],
+)
 def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
     app = Flask("tests")
     app.config["LOGOUT_STORE_URI"] = uri
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(app)
     assert str(caught.value) == (
-        "LOGOUT_STORE_URI is neither a URL of Redis nor of a database that SQLAlchemy"
-        " knows. Set it to one, or leave it out for the app's database."
+        "Invalid LOGOUT_STORE_URI, which isn't shown because it may contain a password."
+        " Expected a URL such as redis://localhost:6379/0 or"
+        " postgresql+psycopg://user@localhost/database, or None for the app's database."
     )
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (
+            "oracle://secret@host/db",
+            "Unsupported database: oracle. Expected one of cockroachdb, mariadb, mysql,"
+            " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a database of"
+            " that kind.",
+        ),
+        (
+            "postgresql+asyncpg://secret@host/db",
+            "Invalid driver in LOGOUT_STORE_URI: postgresql+asyncpg is for asyncio."
+            " Expected a synchronous driver, such as postgresql+psycopg or mysql+pymysql.",
+        ),
+        (
+            "mysql+cymysql://secret@host/db",
+            "The driver for LOGOUT_STORE_URI, mysql+cymysql, can't be imported: No module"
+            " named 'cymysql'. Install it, or name another one, such as"
+            " postgresql+psycopg or mysql+pymysql.",
+        ),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_an_error(uri: str, message: str) -> None:
+    app = Flask("tests")
+    app.config["LOGOUT_STORE_URI"] = uri
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(app)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(("every", "expected"), [(4, 2), (1, 2), (0, 8)])
