@@ -87,11 +87,36 @@ class ExternalAPIError(LogoutError):
         self.errors = list(errors)
 
 
-class StoreUnavailableError(LogoutError):
-    """The store did not answer: answered with a 503, on every protected route.
+class StoreUnavailableError(LogoutError, HTTPException):
+    """The store did not answer, so the response is a 503, on every protected route.
 
-    What the engine said is in ``__cause__``.
+    What the engine said is in ``__cause__``. It is an
+    :exc:`~werkzeug.exceptions.HTTPException`, because flask-restx and Flask-RESTful turn
+    any other exception into a 500.
     """
+
+    code = 503
+
+    def __init__(self, message: str = "") -> None:  # noqa: B042
+        # HTTPException would take the message for its description.
+        Exception.__init__(self, message)
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+    @property
+    def data(self) -> dict[str, t.Any]:
+        """The body, for flask-restx and Flask-RESTful, which write it themselves."""
+        return ServiceUnavailable().model_dump()
+
+    def get_response(self, *_: t.Any, **__: t.Any) -> Response:
+        """Make the documented response.
+
+        :returns: a 503 with ``Retry-After``.
+        """
+        response = answer(ServiceUnavailable())
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
 
 
 class OutcomeUnknownError(StoreUnavailableError):
@@ -202,7 +227,5 @@ def _answer_too_large(_: RequestEntityTooLarge) -> Response:
     return answer(ContentTooLarge())
 
 
-def _answer_unavailable(_: StoreUnavailableError) -> Response:
-    response = answer(ServiceUnavailable())
-    response.headers["Retry-After"] = str(RETRY_AFTER)
-    return response
+def _answer_unavailable(error: StoreUnavailableError) -> Response:
+    return error.get_response()
