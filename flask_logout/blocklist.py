@@ -6,7 +6,6 @@ import inspect
 import typing as t
 
 from flask import Flask
-from flask import request_started
 from flask_jwt_extended import JWTManager
 from flask_jwt_extended.default_callbacks import default_blocklist_callback
 
@@ -54,7 +53,6 @@ def install(app: Flask, jwt: JWTManager) -> None:
         _refuse_async(previous)
         is_default = previous is default_blocklist_callback
         jwt.token_in_blocklist_loader(BlocklistLoader(None if is_default else previous))
-    request_started.connect(_check_first_request, app)
 
 
 def problem_of(app: Flask) -> str | None:
@@ -83,12 +81,6 @@ def check_slot(app: Flask) -> None:
     problem = problem_of(app)
     if problem is not None:
         raise ConfigError(problem)
-
-
-def _check_first_request(app: Flask, **_: t.Any) -> None:
-    check_slot(app)
-    # From now on only a logout looks: no other request pays for it.
-    request_started.disconnect(_check_first_request, app)
 
 
 def _refuse_async(loader: t.Any) -> None:

@@ -12,6 +12,7 @@ from flask_jwt_extended.internal_utils import get_jwt_manager
 
 from . import audit
 from . import blocklist
+from . import conflicts
 from . import tokens
 from .errors import LogoutError
 from .errors import StoreUnavailableError
@@ -65,6 +66,24 @@ def check_hook(state: LogoutState) -> str | None:
     :returns: what is wrong and what to do, or ``None``.
     """
     return blocklist.problem_of(current_app)
+
+
+def check_route(state: LogoutState) -> str | None:
+    """Check that no other route of the app has the URL of the endpoint.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    return conflicts.problem_of_route(current_app)
+
+
+def check_errors(state: LogoutState) -> str | None:
+    """Check that an API framework leaves the response to a revoked token alone.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    return conflicts.problem_of_errors(current_app)
 
 
 def check_store(state: LogoutState) -> str | None:
@@ -193,6 +212,8 @@ def _unreachable(error: StoreUnavailableError) -> str:
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("blocklist hook", check_hook),
+    ("route", check_route),
+    ("error responses", check_errors),
     ("store", check_store),
     ("clock", check_clock),
     ("token lifetimes", check_lifetimes),
@@ -200,5 +221,5 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("secret", check_secret),
     ("audit log", check_audit_log),
 )
-"""Every check after its name, in the order of the output: hook, route, store, topology,
-clock, lifetimes, margin, secret, cookies, audit log."""
+"""Every check after its name, in the order of the output: hook, route, errors, store,
+topology, clock, lifetimes, margin, secret, cookies, audit log."""

@@ -9,6 +9,7 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from . import blocklist
+from . import conflicts
 from . import tokens
 from .blueprint import answer_strays
 from .blueprint import make_blueprint
@@ -56,6 +57,7 @@ class LogoutExtension:
                 "this app has a LogoutExtension already. Call LogoutExtension(app) or"
                 " init_app(app) once per app."
             )
+        conflicts.check_free(app)
         settings = Settings.from_app(app)
         store = open_store(app, settings)
         if "flask-jwt-extended" not in app.extensions:
@@ -68,6 +70,7 @@ class LogoutExtension:
         app.register_blueprint(make_blueprint(settings.url_prefix))
         register_on_app(app, jwt_errors=settings.app_wide_errors)
         app.cli.add_command(commands)
+        conflicts.watch(app)
         if settings.app_wide_errors:
             answer_strays(app, settings.url_prefix)
 

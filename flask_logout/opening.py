@@ -122,9 +122,13 @@ def _ensure_database(app: Flask) -> bool:
     """Create the SQLAlchemy of an app that has none; tell whether it is embedded."""
     if "sqlalchemy" in app.extensions:
         return False
-    uri = app.config.get("SQLALCHEMY_DATABASE_URI")
-    is_embedded = not uri and not app.config.get("SQLALCHEMY_BINDS")
-    if is_embedded:
-        app.config["SQLALCHEMY_DATABASE_URI"] = EMBEDDED_URI
+    for key in ("SQLALCHEMY_DATABASE_URI", "SQLALCHEMY_BINDS"):
+        if app.config.get(key):
+            raise ConfigError(
+                f"{key} is set, but this app has no SQLAlchemy object yet. Create it"
+                " first: call db.init_app(app) or SQLAlchemy(app) before"
+                " LogoutExtension."
+            )
+    app.config["SQLALCHEMY_DATABASE_URI"] = EMBEDDED_URI
     SQLAlchemy(app)
-    return is_embedded
+    return True

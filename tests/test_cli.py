@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 from flask_logout import openapi
@@ -99,6 +100,7 @@ def make_silent_app() -> Flask:
     """Make an app whose database does not answer."""
     app = Flask("silent")
     app.config.update(SQLALCHEMY_DATABASE_URI=SILENT_URL, JWT_SECRET_KEY="x" * 32)
+    SQLAlchemy(app)
     LogoutExtension(app)
     return app
 

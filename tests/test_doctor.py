@@ -42,6 +42,8 @@ def test_a_healthy_app_has_no_problem(
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     assert run(app, "check").stdout.splitlines() == [
         "ok: blocklist hook",
+        "ok: route",
+        "ok: error responses",
         "ok: store",
         "ok: clock",
         "ok: token lifetimes",

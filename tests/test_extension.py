@@ -66,10 +66,10 @@ def test_a_database_of_the_app_is_not_created_in_passing(
     bare: Flask, tmp_path: Path
 ) -> None:
     bare.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
+    db = SQLAlchemy(bare)
     LogoutExtension(bare)
     add_routes(bare)
     with bare.app_context():
-        db = bare.extensions["sqlalchemy"]
         assert sa.inspect(db.engine).get_table_names() == []
         db.create_all()
     assert_logs_out(bare)

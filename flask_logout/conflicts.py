@@ -1,0 +1,143 @@
+"""What other parts of an app can take from the extension: its URL, commands, errors."""
+
+from __future__ import annotations
+
+import typing as t
+from functools import partial
+
+from flask import Flask
+from flask import request_started
+from flask_jwt_extended.exceptions import RevokedTokenError
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+
+from . import blocklist
+from .errors import ConfigError
+
+ENDPOINT = "logout.logout"
+"""The endpoint of ``POST /auth/logout``."""
+
+
+def watch(app: Flask) -> None:
+    """Check the app at its first request, when all of it has been set up.
+
+    :param app: the app.
+    """
+    request_started.connect(_check_first_request, app)
+
+
+def check_free(app: Flask) -> None:
+    """Check that the app has not used the extension's names before.
+
+    :param app: the app.
+    :raises ConfigError: it has a blueprint or a command of the same name.
+    """
+    if "logout" in app.blueprints:
+        raise ConfigError(
+            "This app already has a blueprint named 'logout', and Flask-Logout needs"
+            " that name. Rename your blueprint."
+        )
+    if "logout" in app.cli.commands:
+        raise ConfigError(_COMMAND_TAKEN)
+
+
+def problem_of_route(app: Flask) -> str | None:
+    """Tell whether another route of the app has the URL of the endpoint.
+
+    :param app: the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    if ENDPOINT not in app.view_functions:
+        return None
+    rule = next(app.url_map.iter_rules(ENDPOINT))
+    rival = _find_rival(app, rule)
+    if rival is None:
+        return None
+    return (
+        f"POST {rule.rule} belongs to Flask-Logout and to the endpoint {rival!r} of this"
+        " app, so only one of them is called. Remove your route or change"
+        " LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and call"
+        " logout.log_out() in it."
+    )
+
+
+def problem_of_errors(app: Flask) -> str | None:
+    """Tell whether an API framework turns a revoked token into a 500.
+
+    :param app: the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    if app.config["PROPAGATE_EXCEPTIONS"]:
+        return None
+    names = {_name_framework(x) for x in _list_apis(app) if not _answers_revoked(x)}
+    if not names:
+        return None
+    return (
+        f"{' and '.join(sorted(names))} responds to a revoked token with 500 instead of"
+        " 401, and to every other invalid token. Set PROPAGATE_EXCEPTIONS to True, so"
+        " that the error handlers of Flask-JWT-Extended are called."
+    )
+
+
+_COMMAND_TAKEN = (
+    "This app has a command 'flask logout' of its own, and Flask-Logout needs that name."
+    " Rename your command."
+)
+
+
+def _check_first_request(app: Flask, **_: t.Any) -> None:
+    problem = (
+        blocklist.problem_of(app) or problem_of_route(app) or _problem_of_commands(app)
+    )
+    if problem is not None:
+        raise ConfigError(problem)
+    # From now on only a logout looks: no other request pays for it.
+    request_started.disconnect(_check_first_request, app)
+
+
+def _problem_of_commands(app: Flask) -> str | None:
+    command = app.cli.commands.get("logout")
+    module = getattr(getattr(command, "callback", None), "__module__", None)
+    return None if module == f"{__package__}.cli" else _COMMAND_TAKEN
+
+
+def _find_rival(app: Flask, rule: Rule) -> str | None:
+    adapter = app.url_map.bind(
+        rule.host or "", subdomain=None if app.url_map.host_matching else rule.subdomain
+    )
+    try:
+        found, _ = adapter.match(rule.rule, "POST", return_rule=True)
+    except HTTPException:  # a redirect
+        return "(redirect)"
+    rivals = [found, *app.url_map.iter_rules()]
+    return next((x.endpoint for x in rivals if _is_rival(x, rule, found)), None)
+
+
+def _is_rival(other: Rule, rule: Rule, found: Rule) -> bool:
+    """Whether a route wins over ours, or would if ours was not there."""
+    if other is rule or other.endpoint == "static":
+        return False
+    return other is found or (
+        (other.rule, other.host, other.subdomain)
+        == (rule.rule, rule.host, rule.subdomain)
+        and (other.methods is None or "POST" in other.methods)
+    )
+
+
+def _list_apis(app: Flask) -> t.Iterator[t.Any]:
+    """List the objects of flask-restx and Flask-RESTful that handle errors first."""
+    handler: t.Any = app.handle_user_exception
+    while isinstance(handler, partial):
+        yield getattr(handler.func, "__self__", None)
+        handler = handler.args[0]
+
+
+def _answers_revoked(api: t.Any) -> bool:
+    """Whether the app has given the API an answer to a revoked token."""
+    handled = getattr(api, "error_handlers", {})
+    is_handled = any(issubclass(RevokedTokenError, x) for x in handled)
+    return is_handled or RevokedTokenError.__name__ in getattr(api, "errors", {})
+
+
+def _name_framework(api: t.Any) -> str:
+    return type(api).__module__.partition(".")[0].replace("_", "-")

@@ -1,0 +1,215 @@
+"""Names and URLs that an app and the extension both want, and API frameworks."""
+
+from __future__ import annotations
+
+import typing as t
+import warnings
+from pathlib import Path
+
+import pytest
+from flask import Blueprint
+from flask import Flask
+from flask.cli import AppGroup
+from flask_jwt_extended import JWTManager
+from flask_jwt_extended.exceptions import RevokedTokenError
+from flask_sqlalchemy import SQLAlchemy
+from werkzeug.routing import Rule
+
+from flask_logout import ConfigError
+from flask_logout import LogoutExtension
+
+from .conftest import dispose
+from .conftest import MakeApp
+from .conftest import SECRET
+from .test_doctor import examine
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+
+with warnings.catch_warnings():
+    # On import, both use names that other packages have deprecated.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import flask_restful
+    import flask_restx
+
+
+def shadowed(endpoint: str, path: str = "/auth/logout") -> str:
+    """Write what is said of two routes with one URL."""
+    return (
+        f"POST {path} belongs to Flask-Logout and to the endpoint '{endpoint}' of this"
+        " app, so only one of them is called. Remove your route or change"
+        " LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and call"
+        " logout.log_out() in it."
+    )
+
+
+COMMAND_TAKEN = (
+    "This app has a command 'flask logout' of its own, and Flask-Logout needs that name."
+    " Rename your command."
+)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> t.Iterator[Flask]:
+    """An app with a database and without the extension."""
+    app = Flask("tests", instance_path=str(tmp_path))
+    app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True)
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
+    db = SQLAlchemy(app)
+    JWTManager(app)
+    yield app
+    with app.app_context():
+        db.drop_all()
+    dispose(app)
+
+
+def set_up(app: Flask) -> None:
+    """Add the extension and its table."""
+    LogoutExtension(app)
+    with app.app_context():
+        app.extensions["sqlalchemy"].create_all()
+
+
+def goodbye() -> str:
+    """Revoke nothing."""
+    return "goodbye"
+
+
+def add_own(app: Flask) -> None:
+    """Add a logout of the app's own."""
+    app.add_url_rule("/auth/logout", "own", goodbye, methods=["GET", "POST"])
+
+
+def add_redirect(app: Flask) -> None:
+    """Add a rule that redirects."""
+    app.url_map.add(Rule("/auth/logout", redirect_to="/bye", endpoint="own"))
+
+
+def assert_refused(app: Flask, message: str) -> None:
+    """See the first request and ``flask logout check`` say what is wrong."""
+    for _ in range(2):
+        with pytest.raises(ConfigError) as caught:
+            app.test_client().get("/")
+        assert str(caught.value) == message
+    assert examine(app) == {"route": message}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_logout_of_the_apps_own_is_an_error(bare: Flask, is_first: bool) -> None:
+    steps = [add_own, set_up] if is_first else [set_up, add_own]
+    for step in steps:
+        step(bare)
+    assert_refused(bare, shadowed("own"))
+
+
+def test_a_redirect_from_our_url_is_an_error(bare: Flask) -> None:
+    add_redirect(bare)
+    set_up(bare)
+    assert_refused(bare, shadowed("(redirect)"))
+
+
+def test_a_blueprint_with_our_url_is_an_error(bare: Flask) -> None:
+    bare.config["LOGOUT_URL_PREFIX"] = ""
+    auth = Blueprint("auth", __name__)
+    auth.add_url_rule("/logout", "leave", goodbye, methods=["POST"])
+    bare.register_blueprint(auth)
+    set_up(bare)
+    assert_refused(bare, shadowed("auth.leave", "/logout"))
+
+
+def test_other_routes_are_no_conflict(bare: Flask) -> None:
+    bare.add_url_rule("/auth/logout", "page", goodbye)
+    bare.add_url_rule("/auth/<path:rest>", "rest", goodbye, methods=["POST"])
+    bare.add_url_rule(
+        "/auth/logout/", "slash", goodbye, methods=["POST"], strict_slashes=False
+    )
+    set_up(bare)
+    client = bare.test_client()
+    assert log_out(client, make_pair(bare)).data == LOGGED_OUT
+    assert client.get("/auth/logout").data == b"goodbye"
+    assert examine(bare) == {}
+
+
+def test_an_app_that_matches_hosts_is_no_conflict(tmp_path: Path) -> None:
+    app = Flask("tests", host_matching=True, static_folder=None)
+    app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True)
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
+    SQLAlchemy(app)
+    set_up(app)
+    app.add_url_rule("/", "page", goodbye, host="localhost")
+    assert app.test_client().get("/").status_code == 200
+    dispose(app)
+
+
+def test_a_blueprint_of_our_name_is_an_error(bare: Flask) -> None:
+    bare.register_blueprint(Blueprint("logout", "elsewhere"))
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(bare)
+    assert str(caught.value) == (
+        "This app already has a blueprint named 'logout', and Flask-Logout needs that"
+        " name. Rename your blueprint."
+    )
+
+
+def test_a_later_blueprint_of_our_name_is_an_error_of_flask(bare: Flask) -> None:
+    set_up(bare)
+    with pytest.raises(ValueError, match="'logout' is already registered"):
+        bare.register_blueprint(Blueprint("logout", "elsewhere"))
+
+
+def test_a_command_group_of_our_name_is_an_error(bare: Flask) -> None:
+    bare.cli.add_command(AppGroup("logout"))
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(bare)
+    assert str(caught.value) == COMMAND_TAKEN
+
+
+def test_a_later_command_group_of_our_name_is_an_error(bare: Flask) -> None:
+    set_up(bare)
+    bare.cli.add_command(AppGroup("logout"))
+    with pytest.raises(ConfigError) as caught:
+        bare.test_client().get("/")
+    assert str(caught.value) == COMMAND_TAKEN
+
+
+@pytest.mark.parametrize("key", ["SQLALCHEMY_DATABASE_URI", "SQLALCHEMY_BINDS"])
+def test_a_database_that_is_set_up_later_is_an_error(key: str) -> None:
+    app = Flask("tests")
+    app.config[key] = {"auth": "sqlite://"} if key.endswith("BINDS") else "sqlite://"
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(app)
+    assert str(caught.value) == (
+        f"{key} is set, but this app has no SQLAlchemy object yet. Create it first: call"
+        " db.init_app(app) or SQLAlchemy(app) before LogoutExtension."
+    )
+    app.config["LOGOUT_BIND_KEY"] = "auth" if key.endswith("BINDS") else None
+    SQLAlchemy(app)
+    LogoutExtension(app)
+    dispose(app)
+
+
+def five_hundred(names: str) -> dict[str, str]:
+    """Write what the doctor says of frameworks that hide the 401."""
+    return {
+        "error responses": f"{names} responds to a revoked token with 500 instead of 401,"
+        " and to every other invalid token. Set PROPAGATE_EXCEPTIONS to True, so that the"
+        " error handlers of Flask-JWT-Extended are called."
+    }
+
+
+def test_frameworks_that_hide_the_401_are_found(make_app: MakeApp) -> None:
+    app = make_app()
+    flask_restful.Api(app)
+    assert examine(app) == five_hundred("flask-restful")
+    flask_restx.Api(app, doc=False)
+    assert examine(app) == five_hundred("flask-restful and flask-restx")
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    assert examine(app) == {}
+
+
+def test_frameworks_that_the_app_has_told_are_left_alone(make_app: MakeApp) -> None:
+    app = make_app()
+    flask_restful.Api(app, errors={"RevokedTokenError": {"status": 401}})
+    api = flask_restx.Api(app, doc=False)
+    api.errorhandler(RevokedTokenError)(lambda error: ({}, 401))
+    assert examine(app) == {}
