@@ -143,9 +143,11 @@ class LogoutExtension:
             ``user_identity_loader``.
         :param keep_session: the ``sid`` of the one login that stays, for a password
             change (ASVS 5.0 7.4.3); ``None``: none stays.
-        :param session: ``db.session``: the revocation is then committed or rolled back
-            with the app's own change, and logged and signalled once it is committed;
-            ``None``: it is committed when this returns.
+        :param session: ``db.session``: the app commits the revocation, or rolls it
+            back, together with its own change. The cutoff is the moment of the commit,
+            and the revocation is logged and signalled after it. To log the same user in
+            again in this request, pass the ``sid`` of the new login as
+            ``keep_session``. ``None``: it is committed when this returns.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises ValueError: the identity is ``None``.

@@ -14,7 +14,6 @@ import typing as t
 from datetime import datetime
 from datetime import timedelta
 from enum import Enum
-from functools import partial
 from types import EllipsisType
 
 from .errors import ConfigError
@@ -22,9 +21,9 @@ from .errors import StoreUnavailableError
 from .forking import ProcessLock
 from .revocation import Revocation
 from .stores import Inspection
+from .stores import Joined
 from .stores import Page
 from .stores import Store
-from .stores.sqlalchemy.transaction import call_after_commit
 from .stores.uptime import Clock
 from .stores.uptime import read_uptime
 
@@ -101,18 +100,17 @@ class Mirror:
             return Phase.FILLING
         return Phase.SERVING if self._next is None else Phase.REBUILDING
 
-    def add(
-        self,
-        revocations: t.Sequence[Revocation],
-        *,
-        session: AppSession | None = None,
-    ) -> None:
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`."""
-        self._store.add(revocations, session=session)
-        # Before the commit this only costs a round trip.
-        self._insert(revocations)
-        if session is not None:
-            call_after_commit(session, partial(self._insert, revocations))
+        try:
+            self._store.add(revocations)
+        finally:
+            # Even if it failed, because the store may have them.
+            self._insert(revocations)
+
+    def join(self, session: AppSession) -> Joined:
+        """See :meth:`.Store.join`. What is committed has to be added once more."""
+        return self._store.join(session)
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...

@@ -66,7 +66,7 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
     _check_dialect(app_engine.dialect.name)
     engine = OwnEngine(engine_for(app_engine, settings.timeout), settings.timeout)
     table = make_table(db.metadatas[bind_key], settings.table_name)
-    store = SQLAlchemyStore(table, engine, announces=bool(settings.max_staleness))
+    store = SQLAlchemyStore(table, engine)
     if is_embedded:
         store.inspect().create()
         # For ever: who reads the file no longer waits for who writes it.

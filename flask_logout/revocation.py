@@ -167,6 +167,23 @@ def merge(revocations: t.Iterable[Revocation]) -> list[Revocation]:
     return list(merged.values())
 
 
+def postpone(revocations: t.Iterable[Revocation], by: timedelta) -> list[Revocation]:
+    """Make revocations as if they had been made later.
+
+    :param revocations: the revocations.
+    :param by: how much later, 0 or more.
+    :returns: the same with later cutoffs, kept longer.
+    """
+    return [
+        replace(
+            x,
+            cutoff=None if x.cutoff is None else x.cutoff + by,
+            expires_at=_later(x.expires_at, by),
+        )
+        for x in revocations
+    ]
+
+
 def latest(first: datetime | None, second: datetime | None) -> datetime | None:
     """Choose the later of two instants at which something may be forgotten.
 
@@ -184,6 +201,13 @@ def shown(value: str | None) -> str | None:
     :returns: the same, without control characters, at most 255 characters long.
     """
     return None if value is None else _UNPRINTABLE.sub("\ufffd", value)[:TEXT_SIZE]
+
+
+def _later(expires_at: datetime | None, by: timedelta) -> datetime | None:
+    try:
+        return None if expires_at is None else expires_at + by
+    except OverflowError:
+        return None
 
 
 def _is_spared(revocation: Revocation, claims: Claims, issued: float | None) -> bool:

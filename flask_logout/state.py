@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 
 from flask import Flask
@@ -20,16 +21,17 @@ from .claims import Claims
 from .claims import lookup_of
 from .claims import make_key
 from .config import Settings
+from .errors import OutcomeUnknownError
 from .errors import StoreUnavailableError
 from .revocation import covers
 from .revocation import Kind
 from .revocation import merge
+from .revocation import postpone
 from .revocation import Retention
 from .revocation import Revocation
 from .revocation import revoke_claims
 from .revocation import shown
 from .stores import Store
-from .stores.sqlalchemy.transaction import call_after_commit
 
 if t.TYPE_CHECKING:
     from .stores import AppSession
@@ -46,6 +48,21 @@ PURGE_SPELL = 0.3
 PURGE_REST = 0.1
 """How many seconds it rests. Who waits for the lock of an SQLite file looks for it every
 tenth of a second at least, so no rest passes anybody over."""
+
+
+# The least time between two instants that a database tells apart.
+_TICK = timedelta(microseconds=1)
+
+_NOT_REPEATED = (
+    "The app's transaction has committed a revocation, but writing it again after the"
+    " commit failed. A login that began during the commit may stay valid, so revoke"
+    " again: %s"
+)
+_MAY_BE_MISSING = (
+    "The app's transaction is committed, but writing the revocation again after the"
+    " commit failed. The session may be connected to another server, so the revocation"
+    " may be missing. Revoke again: %s"
+)
 
 
 @dataclass(frozen=True)
@@ -118,14 +135,48 @@ class LogoutState:
         """Keep revocations, then log them, then signal them."""
         reason, actor = shown(reason), shown(actor)
         kept = [replace(x, reason=reason, actor=actor) for x in revocations]
-        with _announced():
-            self.store.add(kept, session=session)
-        app = tokens.current()
         if session is None:
-            _tell(app, kept)
+            with _announced():
+                self.store.add(kept)
+            _tell(tokens.current(), kept)
             self._keep_house(len(kept))
         else:
-            call_after_commit(session, lambda: _tell(app, kept))
+            self._revoke_within(session, kept)
+
+    def _revoke_within(self, session: AppSession, made: list[Revocation]) -> None:
+        """Write in the app's transaction, again at its commit, and again after it.
+
+        Until the commit, a login can read the password that the app is changing.
+        """
+        app, made_at = tokens.current(), tokens.now()
+
+        def write() -> None:
+            with _announced(app):
+                joined.add(postpone(made, max(_TICK, tokens.now() - made_at)))
+
+        def repeat() -> None:
+            again = postpone(made, max(_TICK, tokens.now() - made_at))
+            self._repeat(app, again, is_certain=joined.is_certain)
+            _tell(app, again)
+
+        with _announced(app):
+            joined = self.store.join(session)
+        write()
+        joined.around_commit(before=write, after=repeat)
+
+    def _repeat(
+        self, app: Flask, revocations: t.Sequence[Revocation], *, is_certain: bool
+    ) -> None:
+        """Write once more what the app has committed."""
+        try:
+            self.store.add(revocations)
+        except StoreUnavailableError as e:
+            if is_certain:
+                _announce(StoreUnavailableError(_NOT_REPEATED % e), app)
+                return
+            unknown = OutcomeUnknownError(_MAY_BE_MISSING % e)
+            _announce(unknown, app)
+            raise unknown from e
 
     def of_claims(self, *claims: Claims) -> list[Revocation]:
         """Make the revocations of tokens, each with its session where it has a ``sid``."""
@@ -209,15 +260,15 @@ def _tell(app: Flask, revocations: t.Sequence[Revocation]) -> None:
 
 
 @contextmanager
-def _announced() -> t.Iterator[None]:
+def _announced(app: Flask | None = None) -> t.Iterator[None]:
     try:
         yield
     except StoreUnavailableError as e:
-        _announce(e)
+        _announce(e, app)
         raise
 
 
-def _announce(error: StoreUnavailableError) -> None:
+def _announce(error: StoreUnavailableError, app: Flask | None = None) -> None:
     """Log and signal a store that does not answer."""
     audit.log_store_unavailable(error)
-    signals.send(signals.store_unavailable, tokens.current(), error=error)
+    signals.send(signals.store_unavailable, app or tokens.current(), error=error)

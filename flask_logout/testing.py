@@ -236,7 +236,7 @@ class _StoppedStore:
 
         raise StoreUnavailableError("logout_store_unavailable has stopped the store")
 
-    add = find = changes = purge = inspect = _fail
+    add = join = find = changes = purge = inspect = _fail
 
 
 def _context(app: Flask) -> AbstractContextManager[object]:

@@ -16,7 +16,6 @@ from flask_logout import LogoutExtension
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.sqlalchemy.paging import announcement
 from flask_logout.stores.sqlalchemy.paging import PAGE_SIZE
 
 from .conftest import MakeApp
@@ -77,43 +76,6 @@ def test_changes_reads_page_by_page(store: SQLAlchemyStore) -> None:
     store.add([revocation("late")])
     read = {*first.keys, *second.keys} | news(store, second.cursor)[0]
     assert read == keys | {revocation("late").key}
-
-
-def test_what_is_not_committed_is_announced(
-    make_app: MakeApp, database_url: str
-) -> None:
-    app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    with app.app_context():
-        plain, db = store_of(app), database_of(app)
-        store = SQLAlchemyStore(plain.table, plain.engine, announces=True)
-        store.add([revocation()], session=db.session)
-        is_sqlite = database_url.startswith("sqlite")
-        # Of SQLite, which has one writer at a time, no commit comes late.
-        assert news(plain, None)[0] == (set() if is_sqlite else {revocation().key})
-        assert plain.find([revocation().key]) == []
-        db.session.rollback()
-        assert plain.find([revocation().key]) == []
-
-
-def test_pages_of_announcements_are_read_after_the_others(
-    store: SQLAlchemyStore,
-) -> None:
-    named = {make_key("token", None, str(i)) for i in range(PAGE_SIZE + 1)}
-    rows = [
-        {
-            "key": row.key,
-            "kind": row.kind,
-            "spared_session": row.spared_session,
-            "revoked_at": NOW - timedelta(days=9999),
-        }
-        for row in (announcement(key, NOW) for key in named)
-    ]
-    store.add([revocation("a")])
-    with store.engine.connect() as connection:
-        connection.execute(sa.insert(store.table), rows)
-    page = store.changes(None)
-    assert (page.keys, page.total) == ([revocation("a").key], 1)
-    assert news(store, page.cursor)[0] == {revocation("a").key, *named}
 
 
 def test_purge_deletes_what_has_expired_and_nothing_else(
@@ -239,7 +201,7 @@ def test_with_a_session_it_commits_with_the_app(host: Flask) -> None:
     db, store = database_of(host), store_of(host)
     notes = Notes(db)
     notes.insert(1)
-    store.add([revocation()], session=db.session)
+    store.join(db.session).add([revocation()])
     db.session.commit()
     assert notes.committed() == [1]
     assert found(store, revocation().key) == [revocation()]
@@ -249,7 +211,7 @@ def test_with_a_session_it_rolls_back_with_the_app(host: Flask) -> None:
     db, store = database_of(host), store_of(host)
     notes = Notes(db)
     notes.insert(1)
-    store.add([revocation()], session=db.session())
+    store.join(db.session()).add([revocation()])
     db.session.rollback()
     assert notes.committed() == []
     assert found(store, revocation().key) == []
@@ -376,7 +338,7 @@ def test_a_bind_key_names_another_database(make_app: MakeApp, tmp_path: t.Any) -
         store = store_of(app)
         store.add([revocation()])
         assert found(store, revocation().key) == [revocation()]
-        store.add([revocation("y")], session=db.session)
+        store.join(db.session).add([revocation("y")])
         db.session.commit()
         assert found(store, revocation("y").key) == [revocation("y")]
 

@@ -45,19 +45,22 @@ class Store(t.Protocol):
     Each raises :exc:`.StoreUnavailableError` where it cannot know.
     """
 
-    def add(
-        self,
-        revocations: t.Sequence[Revocation],
-        *,
-        session: AppSession | None = None,
-    ) -> None:
-        """Keep them all, or none. Adding one twice changes nothing.
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
+        """Store them all, or none. They are committed when this returns.
 
-        Of two under one key the later cutoff and the later ``expires_at`` are kept.
+        Adding one twice changes nothing. If two have the same key, the later cutoff and
+        the later ``expires_at`` are stored.
 
-        :param revocations: what to keep.
-        :param session: the app's own session, with which they are then committed or
-            rolled back; ``None``: they are committed when this returns.
+        :param revocations: what to store.
+        """
+
+    def join(self, session: AppSession) -> Joined:
+        """Join the transaction of a session of the app, without a flush.
+
+        :param session: the session.
+        :returns: what stores revocations in that transaction.
+        :raises ConfigError: the session is connected to another database, or the store
+            is no database of the app's.
         """
 
     def find(
@@ -93,6 +96,29 @@ class Store(t.Protocol):
         """Give what the command line asks of a store.
 
         :returns: the store seen from outside.
+        """
+
+
+class Joined(t.Protocol):
+    """A store that writes in a transaction of the app."""
+
+    is_certain: bool
+    """Whether checks certainly find what it writes. If not, the session may be
+    connected to another server."""
+
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
+        """Store them all, or none. The app commits them, or rolls them back.
+
+        :param revocations: what to store.
+        """
+
+    def around_commit(
+        self, *, before: t.Callable[[], None], after: t.Callable[[], None]
+    ) -> None:
+        """Call back around the commit of what has been stored, unless it is undone.
+
+        :param before: what to call right before the commit.
+        :param after: what to call right after it.
         """
 
 

@@ -88,23 +88,20 @@ class RedisStore:
         self._changes = Changes(self.link, self._streams)
         self._has_warned = False
 
-    def add(
-        self,
-        revocations: t.Sequence[Revocation],
-        *,
-        session: AppSession | None = None,
-    ) -> None:
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`. In a Cluster it is all or nothing for each user."""
-        if session is not None:
-            raise ConfigError(
-                "session= needs the revocations in the app's own database: Redis cannot"
-                " commit with it. Leave session out, or LOGOUT_STORE_URI."
-            )
         by_slot: dict[int, list[Revocation]] = {}
         for revocation in merge(revocations):
             by_slot.setdefault(self._slot_of(revocation.subject), []).append(revocation)
         for slot, group in by_slot.items():
             self._keep(slot, group)
+
+    def join(self, session: AppSession) -> t.NoReturn:
+        """See :meth:`.Store.join`. Redis cannot."""
+        raise ConfigError(
+            "session= needs the revocations in the app's own database: Redis cannot"
+            " commit with it. Leave session out, or LOGOUT_STORE_URI."
+        )
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...

@@ -12,8 +12,6 @@ from functools import cached_property
 
 import sqlalchemy as sa
 
-from ...claims import make_key
-from ...revocation import Revocation
 from .. import Page
 from .engine import OwnEngine
 from .types import DIALECTS
@@ -28,15 +26,7 @@ OVERLAP = timedelta(seconds=10)
 """How long a statement of ours may take from the clock to the commit. What is older in
 the news has been read before."""
 
-ANNOUNCED = "announced"
-"""The kind of a row that revokes nothing: it names, as ``spared_session``, a key under
-which the app's own transaction may revoke something once it commits."""
-
-_LAST_ANNOUNCED = bytes(4) + b"\xff" * 12
-"""The last key that an announcement can have; below it there is hardly any other row."""
-
 _EPOCH = datetime(1970, 1, 2, tzinfo=timezone.utc)
-_ANNOUNCED_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -47,22 +37,7 @@ class Cursor:
     """Up to when all was read, by the database's clock, but for what came late."""
 
     scanned: bytes | None
-    """The last key of the page before, announcements coming last; ``None``: all were
-    read, news follow."""
-
-
-def announcement(key: bytes, now: datetime) -> Revocation:
-    """Tell copies in memory of a revocation that is not committed yet.
-
-    A copy then asks the store about the key, whenever the app commits.
-
-    :param key: the key of the revocation.
-    :param now: the present, aware UTC.
-    :returns: a row that revokes nothing, and is purged after a day.
-    """
-    kind: t.Any = ANNOUNCED
-    own_key = bytes(4) + make_key(ANNOUNCED, None, key.hex())[4:]
-    return Revocation(own_key, kind, now + _ANNOUNCED_FOR, spared_session=key)
+    """The last key of the page before. ``None``: all were read, news follow."""
 
 
 class Pages:
@@ -93,68 +68,46 @@ class Pages:
         newest = sa.select(sa.func.max(self._table.c.revoked_at))
         ((latest,),) = self._read(newest)
         seen = to_utc(latest) if latest else _EPOCH
-        page = self._scan(Cursor(seen, _LAST_ANNOUNCED))
+        page = self._scan(Cursor(seen, b""))
         total = len(page.keys)
         if total == PAGE_SIZE:
             # Digests are spread evenly: how far a page reaches tells how many there are.
             total = total * 2**128 // int.from_bytes(page.keys[-1], "big")
         return replace(page, total=total)
 
-    # The same objects for every page, so that each is compiled once. Most rows are
-    # known by their key alone, and an index of keys is read faster than they are.
+    # The same object for every page, so that it is compiled once.
     @cached_property
     def _next_keys(self) -> sa.Select[t.Any]:
-        return self._next_page(sa.select(self._table.c.key))
-
-    @cached_property
-    def _next_announced(self) -> sa.Select[t.Any]:
-        is_announced = self._table.c.key <= sa.literal(_LAST_ANNOUNCED, KEY)
-        return self._next_page(self._select_keys().where(is_announced))
-
-    def _next_page(self, select: sa.Select[t.Any]) -> sa.Select[t.Any]:
         key = self._table.c.key
-        beyond = select.where(key > sa.bindparam("last", type_=KEY))
+        beyond = sa.select(key).where(key > sa.bindparam("last", type_=KEY))
         return beyond.order_by(key).limit(sa.bindparam("size", type_=sa.Integer))
 
-    def _select_keys(self) -> sa.Select[t.Any]:
-        column = self._table.c
-        is_announced = column.kind == sa.literal_column(f"'{ANNOUNCED}'")
-        announced = sa.case((is_announced, column.spared_session))
-        return sa.select(column.key, announced.label("announced"))
-
     def _scan(self, cursor: Cursor) -> Page:
-        last, size = cursor.scanned or b"", PAGE_SIZE
-        bound = {"last": last, "size": size}
-        if last < _LAST_ANNOUNCED:
-            rows = self._engine.query(self._next_announced, bound)
-            keys, rest = _named(rows), None
-        else:
-            rows = self._engine.query(self._next_keys, bound)
-            keys, rest = [bytes(row[0]) for row in rows], b""
-        scanned = bytes(rows[-1][0]) if len(rows) == size else rest
+        bound = {"last": cursor.scanned, "size": PAGE_SIZE}
+        rows = self._engine.query(self._next_keys, bound)
+        keys = _keys_of(rows)
+        scanned = keys[-1] if len(keys) == PAGE_SIZE else None
         return Page(keys, Cursor(cursor.seen, scanned), has_more=True)
 
     def _read_news(self, cursor: Cursor) -> Page:
         revoked_at = self._table.c.revoked_at
-        select = self._select_keys().add_columns(revoked_at)
+        select = sa.select(self._table.c.key, revoked_at)
         dialect = DIALECTS[self._engine.dialect.name]
         if dialect == "sqlite":
             # It has one writer at a time, so none commits behind the latest.
             rows = self._read(select.where(revoked_at >= cursor.seen))
-            seen = max([cursor.seen, *(to_utc(row[2]) for row in rows)])
-            return Page(_named(rows), Cursor(seen, None), False)
+            seen = max([cursor.seen, *(to_utc(row[1]) for row in rows)])
+            return Page(_keys_of(rows), Cursor(seen, None), False)
         news = select.where(revoked_at >= cursor.seen - OVERLAP)
-        clock: t.Any = sa.select(sa.null(), sa.null(), NOW[dialect])
+        clock: t.Any = sa.select(sa.null(), NOW[dialect])
         rows = self._read(sa.union_all(news, clock))
-        (now,) = (row[2] for row in rows if row[0] is None)
-        keys = _named(row for row in rows if row[0] is not None)
+        (now,) = (row[1] for row in rows if row[0] is None)
+        keys = _keys_of(row for row in rows if row[0] is not None)
         return Page(keys, Cursor(to_utc(now), None), False)
 
     def _read(self, statement: sa.Executable) -> t.Sequence[t.Sequence[t.Any]]:
         return self._engine.execute(statement)[0]
 
 
-def _named(rows: t.Iterable[t.Sequence[t.Any]]) -> list[bytes]:
-    return [
-        bytes(row[0] if (announced := row[1]) is None else announced) for row in rows
-    ]
+def _keys_of(rows: t.Iterable[t.Sequence[t.Any]]) -> list[bytes]:
+    return [bytes(row[0]) for row in rows]

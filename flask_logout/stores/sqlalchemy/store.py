@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 from datetime import datetime
-from datetime import timezone
 from functools import lru_cache
 from types import EllipsisType
 
@@ -21,7 +20,7 @@ from ...revocation import TEXT_SIZE
 from .. import Page
 from .compiled import Query
 from .engine import OwnEngine
-from .paging import announcement
+from .joining import JoinedTable
 from .paging import Cursor
 from .paging import Pages
 from .types import DIALECTS
@@ -85,48 +84,28 @@ class SQLAlchemyStore:
 
     :param table: the table, of :func:`make_table`.
     :param engine: our own engine.
-    :param announces: whether copies in memory must learn of what the app has not
-        committed yet.
     """
 
-    def __init__(
-        self, table: sa.Table, engine: OwnEngine, *, announces: bool = False
-    ) -> None:
+    def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
         self.table = table
         self.engine = engine
-        self._announces = announces
         self._pages = Pages(table, engine)
         # The same objects at every call, so that each is compiled once.
         self._find = lru_cache(maxsize=64)(self._make_find)
         self._add = lru_cache(maxsize=64)(self._make_add)
 
-    def add(
-        self,
-        revocations: t.Sequence[Revocation],
-        *,
-        session: AppSession | None = None,
-    ) -> None:
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`."""
-        # In the order of the keys, so that two statements cannot wait for each other.
-        rows = sorted(merge(revocations), key=lambda x: x.key)
-        if session is None:
-            statement = self._add(len(rows), DIALECTS[self.engine.dialect.name])
-            self.engine.change(statement, _bind(rows))
-        else:
-            self._add_within(session, rows)
+        self.engine.change(*self._upsert(revocations))
 
-    def _add_within(self, session: AppSession, rows: t.Sequence[Revocation]) -> None:
+    def join(self, session: AppSession) -> JoinedTable:
+        """See :meth:`.Store.join`."""
         if "bind_key" not in self.table.metadata.info:
             raise ConfigError(
                 "session= needs the revocations in a database of the app's, and"
                 " LOGOUT_STORE_URI names another one. Leave one of the two out."
             )
-        bind = session.get_bind(clause=sa.insert(self.table))
-        if self._announces and bind.dialect.name != "sqlite":
-            now = datetime.now(timezone.utc)
-            self.add([announcement(revocation.key, now) for revocation in rows])
-        statement = self._add(len(rows), DIALECTS[bind.dialect.name])
-        session.execute(statement, _bind(rows))
+        return JoinedTable(session, self.table, self.engine, self._upsert)
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
@@ -166,6 +145,13 @@ class SQLAlchemyStore:
         from .inspection import SQLAlchemyInspection
 
         return SQLAlchemyInspection(self.table, self.engine)
+
+    def _upsert(
+        self, revocations: t.Sequence[Revocation]
+    ) -> tuple[sa.Insert, dict[str, t.Any]]:
+        # In the order of the keys, so that two statements cannot wait for each other.
+        rows = sorted(merge(revocations), key=lambda x: x.key)
+        return self._add(len(rows), DIALECTS[self.engine.dialect.name]), _bind(rows)
 
     def _make_find(self, count: int, speaks: str) -> Query:
         # Only what tells whether a token is covered: each column costs the driver time.
@@ -236,7 +222,9 @@ def _merged(old: t.Any, new: t.Any) -> list[tuple[str, sa.ColumnElement[t.Any]]]
         (earlier_end, new.cutoff),
         else_=old.spared_after,
     )
-    changed = sa.or_(later, longer)
+    # A commit of the app may come late, so what is written again after it is news.
+    endless = new.expires_at.is_(None)
+    changed = sa.or_(later, longer, endless)
     return [
         ("revoked_at", sa.case((changed, new.revoked_at), else_=old.revoked_at)),
         ("spared_after", spared_after),

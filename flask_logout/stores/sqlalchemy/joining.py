@@ -1,0 +1,142 @@
+"""Revocations that are written in a transaction of the app."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import scoped_session
+from sqlalchemy.orm import Session
+
+from ...errors import ConfigError
+from ...errors import StoreUnavailableError
+from ...revocation import Revocation
+from ..transaction import around_commit
+from .engine import explain
+from .engine import OwnEngine
+from .types import DIALECTS
+
+if t.TYPE_CHECKING:
+    from .. import AppSession
+
+    Upsert = t.Callable[
+        [t.Sequence[Revocation]], tuple[sa.Insert, t.Mapping[str, t.Any]]
+    ]
+
+# In which schema checks find the table, if nothing but the connection says so.
+_SCHEMA_OF = {
+    "postgresql": sa.text(
+        "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = to_regclass(quote_ident(:name))"
+    ),
+    "mysql": sa.text("SELECT database() FROM (SELECT :name) AS named"),
+}
+
+
+class JoinedTable:
+    """A :class:`.Joined`: the table, written over the connection of the app's session.
+
+    The session may have another ``search_path`` or ``schema_translate_map``. So the
+    statement names the schema in which checks find the table.
+    """
+
+    def __init__(
+        self, session: AppSession, table: sa.Table, engine: OwnEngine, upsert: Upsert
+    ) -> None:
+        if not isinstance(session, (Session, scoped_session)):
+            raise TypeError(
+                f"Invalid session of type {type(session).__name__}. Expected a"
+                " SQLAlchemy session such as db.session."
+            )
+        self._session, self._upsert = session, upsert
+        clause = sa.insert(table)
+        # Not session.execute(), which flushes the app's objects.
+        with _translated():
+            self._bind = session.get_bind(clause=clause)
+            _check_database(self._bind.engine, engine.get(), table.name)
+            self._connection = session.connection(bind_arguments={"clause": clause})
+        self.is_certain = _place(self._bind.engine) == _place(engine.get())
+        self._schemas = _find_schemas(table, engine)
+
+    def add(self, revocations: t.Sequence[Revocation]) -> None:
+        """See :meth:`.Joined.add`."""
+        statement, parameters = self._upsert(revocations)
+        options = {"schema_translate_map": self._schemas}
+        with _translated():
+            self._connection.execute(statement, parameters, execution_options=options)
+
+    def around_commit(
+        self, *, before: t.Callable[[], None], after: t.Callable[[], None]
+    ) -> None:
+        """See :meth:`.Joined.around_commit`."""
+        around_commit(
+            self._session,
+            self._connection,
+            is_external=self._connection is self._bind,
+            before=before,
+            after=after,
+        )
+
+
+@contextmanager
+def _translated() -> t.Iterator[None]:
+    try:
+        yield
+    except UnboundExecutionError as e:
+        raise ConfigError(
+            "The session passed as session= has no engine for the table of revocations."
+            " Pass db.session, or a session that is bound to an engine."
+        ) from e
+    except InvalidRequestError:
+        # The app has to roll back, or has closed the session: no fault of a database.
+        raise
+    except (SQLAlchemyError, OSError) as e:
+        raise StoreUnavailableError(explain(e)) from e
+
+
+def _check_database(theirs: sa.Engine, ours: sa.Engine, table: str) -> None:
+    """Reject a session that is evidently connected to another database."""
+    kinds = [DIALECTS.get(x.dialect.name) for x in (theirs, ours)]
+    names = [_database(x) for x in (theirs, ours)]
+    if kinds[0] == kinds[1] and (None in names or names[0] == names[1]):
+        return
+    raise ConfigError(
+        f"The session passed as session= is connected to the {theirs.dialect.name}"
+        f" database {theirs.url.database!r}, but the table {table} is in the"
+        f" {ours.dialect.name} database {ours.url.database!r}. Pass a session of that"
+        " database, or leave session= out."
+    )
+
+
+def _database(engine: sa.Engine) -> str | None:
+    """Name the database of an engine, if its URL does."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite":
+        return name
+    if name in (None, "", ":memory:"):
+        return ":memory:"
+    return None if str(name).startswith("file:") else os.path.realpath(str(name))
+
+
+def _place(engine: sa.Engine) -> tuple[object, ...]:
+    url = engine.url
+    return url.host, url.port, url.query.get("host"), _database(engine) or url.database
+
+
+def _find_schemas(
+    table: sa.Table, engine: OwnEngine
+) -> t.Mapping[str | None, str | None] | None:
+    """Find what to translate schemas to, so that checks find what is written."""
+    options = engine.get().get_execution_options()
+    schemas: dict[str | None, str | None] = {**options.get("schema_translate_map", {})}
+    query = _SCHEMA_OF.get(DIALECTS[engine.dialect.name])
+    if query is not None and table.schema is None and None not in schemas:
+        rows, _ = engine.execute(query, {"name": table.name})
+        for row in rows:
+            schemas[None] = row[0]
+    return schemas or None
