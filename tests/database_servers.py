@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import typing as t
+from functools import lru_cache
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from .programs import find_program
 from .proxy import free_port
-from .proxy import skip_or_fail
 from .proxy import wait_for_server
 
 
@@ -25,8 +27,12 @@ class _Server:
 
     # Who runs it where root may not.
     _owner: str
+    # What makes its data, and the Debian package that has it.
+    _installer: tuple[str, str]
 
     def __init__(self, *options: str) -> None:
+        # First of all, since where it is missing the test ends here.
+        find_program(*self._installer)
         self.port = free_port()
         # Not below pytest's folder, which lets in nobody but its owner.
         self._keeper = tempfile.TemporaryDirectory(prefix="flask-logout-")
@@ -45,8 +51,7 @@ class _Server:
 
     def own(self, path: Path) -> None:
         """Give a file to whom the server runs as."""
-        if os.geteuid() == 0:
-            shutil.chown(path, self._owner)
+        _own(path, self._owner)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -59,15 +64,14 @@ class _Server:
     def _install(self) -> None:
         raise NotImplementedError
 
+    def _copy(self, option: str, *options: str) -> None:
+        """Copy what the installer makes into the folder that an option names."""
+        command = (find_program(*self._installer), *options)
+        template = _make_data(self._owner, option, command)
+        self._run("cp", "--archive", template, str(self.folder / "data"))
+
     def _run(self, *command: str) -> None:
-        subprocess.run(
-            command,
-            check=True,
-            user=self._owner if os.geteuid() == 0 else None,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-        )
+        _run(self._owner, self.folder, *command)
 
 
 class PostgreSQLServer(_Server):
@@ -75,6 +79,7 @@ class PostgreSQLServer(_Server):
 
     drivers = ("postgresql+psycopg", "postgresql+psycopg2")
     _owner = "postgres"
+    _installer = ("initdb", "postgresql")
 
     @property
     def url(self) -> sa.URL:
@@ -97,17 +102,11 @@ class PostgreSQLServer(_Server):
         self._control("promote")
 
     def _install(self) -> None:
-        options = ["--no-sync", "--auth", "trust", "--username", "postgres"]
-        self._run(self._find("initdb"), "--pgdata", str(self.folder / "data"), *options)
+        self._copy("--pgdata", "--no-sync", "--auth=trust", "--username=postgres")
 
     def _control(self, *arguments: str) -> None:
         data = str(self.folder / "data")
-        self._run(self._find("pg_ctl"), "--pgdata", data, "--wait", *arguments)
-
-    def _find(self, program: str) -> str:
-        installed = map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))
-        found = max(installed, default=None) or shutil.which(program)
-        return found or skip_or_fail("there is no initdb: apt-get install postgresql")
+        self._run(_find_postgresql("pg_ctl"), "--pgdata", data, "--wait", *arguments)
 
 
 class MariaDBServer(_Server):
@@ -115,6 +114,7 @@ class MariaDBServer(_Server):
 
     drivers = ("mysql+pymysql",)
     _owner = "mysql"
+    _installer = ("mariadb-install-db", "mariadb-server")
 
     @property
     def url(self) -> sa.URL:
@@ -145,11 +145,8 @@ class MariaDBServer(_Server):
         self._process.wait(30)
 
     def _install(self) -> None:
-        self._run(
-            *(_find_mariadb("mariadb-install-db"), "--no-defaults"),
-            *(f"--datadir={self.folder}/data", "--skip-name-resolve"),
-            "--auth-root-authentication-method=normal",
-        )
+        options = ["--no-defaults", "--skip-name-resolve"]
+        self._copy("--datadir", *options, "--auth-root-authentication-method=normal")
 
 
 class StandbyServer(PostgreSQLServer):
@@ -165,11 +162,40 @@ class StandbyServer(PostgreSQLServer):
     def _install(self) -> None:
         data = str(self.folder / "data")
         source = f"host=127.0.0.1 port={self._primary.port} user=postgres"
-        command = [self._find("pg_basebackup"), "--pgdata", data, "--no-sync"]
+        command = [_find_postgresql("pg_basebackup"), "--pgdata", data, "--no-sync"]
         self._run(*command, "--write-recovery-conf", "--dbname", source)
 
 
 def _find_mariadb(program: str) -> str:
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
-    message = "there is no mariadbd: apt-get install mariadb-server"
-    return found or skip_or_fail(message)
+    return find_program(program, "mariadb-server")
+
+
+def _find_postgresql(program: str) -> str:
+    return find_program(program, "postgresql")
+
+
+@lru_cache(maxsize=None)
+def _make_data(owner: str, option: str, command: tuple[str, ...]) -> str:
+    """Make the data of a new server, once, since that takes seconds."""
+    keeper = tempfile.TemporaryDirectory(prefix="flask-logout-")
+    atexit.register(keeper.cleanup)
+    folder = Path(keeper.name)
+    _own(folder, owner)
+    _run(owner, folder, *command, f"{option}={folder / 'data'}")
+    return str(folder / "data")
+
+
+def _own(path: Path, owner: str) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(path, owner)
+
+
+def _run(owner: str, folder: Path, *command: str) -> None:
+    subprocess.run(
+        command,
+        check=True,
+        user=owner if os.geteuid() == 0 else None,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        timeout=120,
+    )

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import math
 import os
+import secrets
 import select
 import signal
 import socket
@@ -28,7 +29,7 @@ import sqlalchemy as sa
 from .conftest import new_database
 
 _CHUNK = 1 << 16
-_LONGEST_STALL = 10.0
+_LONGEST_STALL = 30.0
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "redis": 6379}
 # SO_LINGER of no seconds: what is under way is thrown away, the other end sees a reset.
 _ABORT = struct.pack("ii", 1, 0)
@@ -111,7 +112,7 @@ class Proxy:
         self.cut()
 
     def stall(self) -> None:
-        """Take connections and bytes, and pass nothing on, for ten seconds at most."""
+        """Take connections and bytes, and pass nothing on, for 30 seconds at most."""
         self._set(_stalled_until=time.monotonic() + _LONGEST_STALL)
 
     def slow(self, *, delay: float = 0, trickle: float = 0) -> None:
@@ -332,9 +333,12 @@ def skip_or_fail(reason: str) -> t.NoReturn:
 
 def free_port() -> int:
     """Find a port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        # The kernel gives outgoing connections higher ports, so none takes this one
+        # before the server does.
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_for_server(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

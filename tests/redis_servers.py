@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import time
 import typing as t
@@ -13,8 +11,11 @@ from contextlib import ExitStack
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 import redis
+
+from .programs import find_program
+from .proxy import free_port
+from .proxy import skip_or_fail
 
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 NODES = 3
@@ -26,7 +27,7 @@ def running_url() -> str:
     try:
         client.ping()
     except redis.RedisError as e:
-        _give_up(f"no Redis answers at TEST_REDIS_URL: {type(e).__name__}")
+        skip_or_fail(f"no Redis answers at TEST_REDIS_URL: {type(e).__name__}")
     finally:
         client.close()
     return REDIS_URL
@@ -36,8 +37,7 @@ class Server:
     """A ``redis-server`` of our own, which can be stopped and started."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        if shutil.which("redis-server") is None:
-            _give_up("no redis-server is installed")
+        self._program = find_program("redis-server", "redis-server")
         directory.mkdir(parents=True)
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -53,7 +53,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._directory), *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
@@ -134,16 +134,3 @@ def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:
     while not is_so():
         assert time.monotonic() < ends_at
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Find a port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def _give_up(message: str) -> t.NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)

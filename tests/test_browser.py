@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import typing as t
 
 import pytest
@@ -13,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from .programs import find_program
 from .test_example import copy_example
 from .test_example import run_example
 from .test_example import Server
@@ -30,17 +29,6 @@ FLAGS = [
 ]
 
 
-def find_program(name: str) -> str:
-    """Find a program, or skip the test; under CI, fail it."""
-    path = shutil.which(name)
-    if path is not None:
-        return path
-    message = f"there is no {name} on this machine"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """The example, running."""
@@ -56,8 +44,8 @@ def browser(
 ) -> t.Iterator[webdriver.Chrome]:
     """Chromium, with a profile of its own and the window of a phone."""
     options = webdriver.ChromeOptions()
-    options.binary_location = find_program("chromium")
-    service = webdriver.ChromeService(find_program("chromedriver"))
+    options.binary_location = find_program("chromium", "chromium")
+    service = webdriver.ChromeService(find_program("chromedriver", "chromium-driver"))
     for flag in FLAGS:
         options.add_argument(flag)
     profile = tmp_path_factory.mktemp("profile")

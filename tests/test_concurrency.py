@@ -44,7 +44,9 @@ def host(make_app: MakeApp, database_url: str) -> Flask:
     if database_url.startswith("sqlite"):
         options["connect_args"] = {"timeout": 30}
     return make_app(
-        SQLALCHEMY_DATABASE_URI=database_url, SQLALCHEMY_ENGINE_OPTIONS=options
+        SQLALCHEMY_DATABASE_URI=database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=options,
+        LOGOUT_TIMEOUT=60,
     )
 
 

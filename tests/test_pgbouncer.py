@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,8 @@ from flask_logout import LogoutExtension
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import new_database
+from .programs import find_program
 from .proxy import free_port
-from .proxy import skip_or_fail
 from .proxy import wait_for_server
 from .tokens import get_status
 from .tokens import log_out
@@ -45,9 +44,7 @@ DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2"]
 @contextmanager
 def pgbouncer(server: sa.URL, log: Path) -> t.Iterator[sa.URL]:
     """Start a PgBouncer before a server; give the URL of the same database there."""
-    binary = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if binary is None:
-        skip_or_fail("there is no pgbouncer: apt-get install pgbouncer")
+    binary = find_program("pgbouncer", "pgbouncer")
     port = free_port()
     ini = log.with_suffix(".ini")
     ini.write_text(write_ini(server, port))
