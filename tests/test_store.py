@@ -217,9 +217,9 @@ ACTS = [
 Acts = list[tuple[int, t.Optional[bytes], t.Optional[int]]]
 
 
-def add_all(store: Store, acts: Acts) -> Revocation:
-    """Add revocations under one key, and give what the domain makes of them."""
-    made = [
+def make_all(acts: Acts) -> list[Revocation]:
+    """Make revocations under one key."""
+    return [
         revocation(
             kind="subject",
             cutoff=NOW + second * SECOND,
@@ -229,6 +229,11 @@ def add_all(store: Store, acts: Acts) -> Revocation:
         )
         for i, (second, spared, life) in enumerate(acts)
     ]
+
+
+def add_all(store: Store, acts: Acts) -> Revocation:
+    """Add revocations under one key, and give what the domain makes of them."""
+    made = make_all(acts)
     for act in made:
         store.add([act])
     (merged,) = merge(made)
@@ -241,6 +246,14 @@ def test_two_under_one_key_are_merged_as_the_domain_does(
 ) -> None:
     merged = add_all(store, acts)
     assert found(store, merged.key) == [merged]
+
+
+@pytest.mark.parametrize("acts", ACTS)
+def test_one_is_merged_with_several_at_once(store: Store, acts: Acts) -> None:
+    first, *others = made = make_all(acts)
+    store.add([first])
+    store.add(others)
+    assert found(store, first.key) == merge(made)
 
 
 def test_changes_tells_everything_and_then_the_news(store: Store) -> None:

@@ -215,12 +215,17 @@ def _merged(old: t.Any, new: t.Any) -> list[tuple[str, sa.ColumnElement[t.Any]]]
     longer = sa.or_(new.expires_at.is_(None), new.expires_at > old.expires_at)
     longer = sa.and_(old.expires_at.is_not(None), longer)
     same_spared = old.spared_session.is_not_distinct_from(new.spared_session)
-    earlier_end = sa.or_(old.spared_after.is_(None), old.spared_after < new.cutoff)
-    spared_after = sa.case(
-        (same_spared, old.spared_after),
+    # What the row with the later cutoff says of the session that it spares, and what the
+    # other row says of it.
+    own_end = sa.case((later, new.spared_after), else_=old.spared_after)
+    other_end = sa.case(
+        (sa.and_(same_spared, later), old.spared_after),
+        (same_spared, new.spared_after),
         (later, old.cutoff),
-        (earlier_end, new.cutoff),
-        else_=old.spared_after,
+        else_=new.cutoff,
+    )
+    spared_after = sa.case(
+        (own_end.is_(None), other_end), (own_end < other_end, other_end), else_=own_end
     )
     # A commit of the app may come late, so what is written again after it is news.
     endless = new.expires_at.is_(None)
