@@ -13,13 +13,13 @@ if t.TYPE_CHECKING:
     from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
+    from .login import session_claims as session_claims
     from .revocation import Revocation as Revocation
     from .schemas import ErrorItem as ErrorItem
     from .signals import logged_out as logged_out
     from .signals import revoked as revoked
     from .signals import store_unavailable as store_unavailable
     from .state import LogoutTokens as LogoutTokens
-    from .tokens import session_claims as session_claims
 
 _HOMES = {
     "ConfigError": "errors",
@@ -34,7 +34,7 @@ _HOMES = {
     "logged_out": "signals",
     "openapi": "document",
     "revoked": "signals",
-    "session_claims": "tokens",
+    "session_claims": "login",
     "store_unavailable": "signals",
 }
 

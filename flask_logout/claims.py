@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -24,14 +25,28 @@ Lookup = tuple[tuple[bytes, ...], t.Optional[str]]
 it was issued to."""
 
 
-def make_key(kind: str, issuer: str | None, value: str | None) -> bytes:
+class AnyIssuer(Enum):
+    """The type of :data:`ANY_ISSUER`."""
+
+    ANY = "*"
+
+
+ANY_ISSUER: t.Final = AnyIssuer.ANY
+"""Names the tokens of every issuer, and those without an ``iss``."""
+
+Issuer = t.Union[str, None, AnyIssuer]
+"""Whose tokens a key names: one issuer's, those without an ``iss``, or any."""
+
+
+def make_key(kind: str, issuer: Issuer, value: str | None) -> bytes:
     """Make the key under which something can be revoked.
 
     The parts are joined as netstrings, so two keys are equal exactly when all three
     parts are; no collation ever compares the parts themselves.
 
     :param kind: a :data:`Kind`, or ``"claims"`` for a token without a usable ``jti``.
-    :param issuer: the ``iss`` claim; ``None``: any issuer.
+    :param issuer: the ``iss`` claim, ``None`` for tokens without one, or
+        :data:`ANY_ISSUER`.
     :param value: the ``jti``, ``sid`` or subject.
     :returns: 16 bytes, BLAKE2b (RFC 7693).
     """
@@ -66,17 +81,24 @@ def subject_of(claims: Claims, identity_claim: str = "sub") -> str | None:
 def session_of(claims: Claims) -> str | None:
     """Read which login a token belongs to.
 
+    Apps use ``sid`` for other things as well, such as a site or a shop. So a token
+    belongs to a login only if it has both claims of :func:`.session_claims`.
+
     :param claims: the claims of the token.
-    :returns: the ``sid`` claim as a string, or ``None`` where there is none.
+    :returns: the ``sid`` claim, or ``None`` unless ``sid`` is a string and ``login_at``
+        is a number.
     """
-    return text(claims.get("sid")) or None
+    sid = claims.get("sid")
+    if isinstance(sid, str) and _is_number(claims.get("login_at")):
+        return sid or None
+    return None
 
 
 def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
     """List every key under which a token can be revoked (RFC 7519 4.1).
 
-    A key without an issuer stands for any issuer, so a token that names one is looked
-    for both ways.
+    A ``sid`` counts whatever it is, because :meth:`.LogoutExtension.revoke_session`
+    applies to every token that has it.
 
     :param claims: the claims of the token, of which none is required.
     :param identity_claim: the claim that holds the subject.
@@ -105,25 +127,49 @@ def token_key(claims: Claims) -> bytes:
     return make_key(kind, text(claims.get("iss")), value)
 
 
-def issuers_of(claims: Claims) -> tuple[str | None, ...]:
+def issuers_of(claims: Claims) -> tuple[str | None, AnyIssuer]:
     """List the issuers under which a token is looked for.
 
     :param claims: the claims of the token.
-    :returns: its own ``iss`` if it has one, and ``None`` for any issuer.
+    :returns: its own ``iss`` or ``None``, and :data:`ANY_ISSUER`.
     """
-    issuer = text(claims.get("iss"))
-    return (None,) if issuer is None else (issuer, None)
+    return text(claims.get("iss")), ANY_ISSUER
+
+
+def began_at(claims: Claims) -> float | None:
+    """Read when the login of a token began: the instant that cutoffs compare with.
+
+    A ``login_at`` after the ``iat`` cannot be ours, so the earlier one counts.
+
+    :param claims: the claims of the token.
+    :returns: the ``login_at`` claim, or else ``iat``, in seconds since the epoch;
+        ``None`` without either.
+    """
+    login_at = claims.get("login_at")
+    instants = (
+        _to_float(login_at if _is_number(login_at) else None),
+        issued_at(claims),
+    )
+    return min((x for x in instants if x is not None), default=None)
 
 
 def issued_at(claims: Claims) -> float | None:
     """Read when a token was issued.
 
     :param claims: the claims of the token.
-    :returns: the ``iat`` claim, seconds since the epoch, or ``None`` without one.
+    :returns: the ``iat`` claim, in seconds since the epoch, or ``None`` without one.
     """
+    return _to_float(claims.get("iat"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _to_float(value: t.Any) -> float | None:
     try:
-        return float(claims["iat"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -134,29 +180,33 @@ def _name_token(claims: Claims) -> tuple[str, str]:
     return "claims", _canonical({**_CLAIM_DEFAULTS, **claims})
 
 
-# A token is asked for again and again while it lives.
+# The same token is checked on every request, so cache its keys.
 @lru_cache(maxsize=1024)
 def _look_up(
     kind: str, value: str, issuer: str | None, sid: str | None, subject: str | None
 ) -> Lookup:
     keys = [make_key(kind, issuer, value)]
-    for name in (None,) if issuer is None else (issuer, None):
+    for name in (issuer, ANY_ISSUER):
         if sid is not None:
             keys.append(make_key("session", name, sid))
+        # Only a logout names the tokens without an issuer: a token's or a session's.
+        if name is None:
+            continue
         if subject is not None:
             keys.append(make_key("subject", name, subject))
         keys.append(_everyone(name))
     return tuple(keys), subject
 
 
-# Of few issuers, and the beginning of every key.
+# Issuers are few, so cache the hash prefix.
 @lru_cache(maxsize=64)
-def _begin(kind: str, issuer: str | None) -> blake2b:
-    return blake2b(_netstring(kind) + _netstring(issuer), digest_size=KEY_SIZE)
+def _begin(kind: str, issuer: Issuer) -> blake2b:
+    name = b"*" if issuer is ANY_ISSUER else _netstring(issuer)
+    return blake2b(_netstring(kind) + name, digest_size=KEY_SIZE)
 
 
 @lru_cache(maxsize=64)
-def _everyone(issuer: str | None) -> bytes:
+def _everyone(issuer: Issuer) -> bytes:
     return make_key("everyone", issuer, None)
 
 

@@ -68,10 +68,18 @@ def _purge(state: LogoutState, /) -> None:
 
 @logout.command("token")
 @click.argument("token", callback=not_empty)
+@click.option(
+    "--session",
+    "is_whole",
+    is_flag=True,
+    help="Revoke every token of its session, as a logout does.",
+)
 @record_options
 @pass_state
-def _token(state: LogoutState, /, token: str, **record: str | None) -> None:
-    """Revoke one token, with its session where it belongs to one.
+def _token(
+    state: LogoutState, /, token: str, is_whole: bool, **record: str | None
+) -> None:
+    """Revoke one token.
 
     Best give - as TOKEN: it is then read from standard input, and ends neither in the
     history of the shell nor in the list of processes.
@@ -85,9 +93,10 @@ def _token(state: LogoutState, /, token: str, **record: str | None) -> None:
     except InvalidTokenError as e:
         words = doctor.first_line(e)
         raise click.ClickException(f"this is no token of the app: {words}.") from e
-    _revoke(state, state.of_claims(claims), record)
-    alone = session_of(claims) is None
-    click.echo(f"Revoked: the token{'' if alone else ', with its whole session'}.")
+    make = state.of_logins if is_whole else state.of_token
+    _revoke(state, make(claims), record)
+    is_whole = is_whole and session_of(claims) is not None
+    click.echo(f"Revoked: the token{', with its whole session' if is_whole else ''}.")
 
 
 @logout.command("session")

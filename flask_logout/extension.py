@@ -10,6 +10,7 @@ from flask_jwt_extended import JWTManager
 
 from . import blocklist
 from . import conflicts
+from . import login
 from . import tokens
 from .blueprint import answer_strays
 from .blueprint import make_blueprint
@@ -65,6 +66,7 @@ class LogoutExtension:
         with app.app_context():
             check_jwt_settings()
         blocklist.install(app, app.extensions["flask-jwt-extended"])
+        login.stamp_requests(app)
         state = LogoutState(settings, store, self._upstreams, app.config)
         app.extensions[EXTENSION] = state
         app.register_blueprint(make_blueprint(settings.url_prefix))
@@ -91,21 +93,26 @@ class LogoutExtension:
         self,
         claims: Claims,
         *,
-        session: AppSession | None = None,
+        session: AppSession | bool | None = None,
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Revoke one token, with its session where it has a ``sid``.
+        """Revoke one token, and no other token of its login.
+
+        So a view that rotates refresh tokens can revoke the one that it has received.
 
         :param claims: the claims of the token, of ``get_jwt()`` or ``decode_token()``.
-        :param session: see :meth:`revoke_user`.
+        :param session: ``True``: revoke every token of its login, as a logout does,
+            if it belongs to one, see :func:`session_claims`. ``db.session``: see
+            :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
         state = _state()
-        revocations = state.of_claims(claims)
-        state.revoke(revocations, session=session, reason=reason, actor=actor)
+        make = state.of_logins if session is True else state.of_token
+        session = None if isinstance(session, bool) else session
+        state.revoke(make(claims), session=session, reason=reason, actor=actor)
 
     def revoke_session(
         self,
@@ -117,11 +124,15 @@ class LogoutExtension:
     ) -> None:
         """Revoke every token of one login, those of later refreshes included.
 
+        It applies to every token that has this ``sid``, also if an app sets that claim
+        to something else than a login.
+
         :param sid: the ``sid`` claim of its tokens, see :func:`session_claims`.
         :param session: see :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises ValueError: the ``sid`` is empty.
+        :raises TypeError: the ``sid``, the reason or the actor is not a string.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
         state = _state()
@@ -137,12 +148,17 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Log a user out everywhere: revoke every token issued up to now (ASVS 7.4).
+        """Log a user out everywhere: end every login that began up to now (ASVS 7.4).
+
+        A login begins when its request does, see :func:`session_claims`. So a login
+        that has read the old password ends too. After this call, the same request can
+        log the user in again, unless you pass ``session``.
 
         :param identity: what ``create_access_token`` takes: it passes through the app's
             ``user_identity_loader``.
         :param keep_session: the ``sid`` of the one login that stays, for a password
-            change (ASVS 5.0 7.4.3); ``None``: none stays.
+            change (ASVS 5.0 7.4.3). It must be a ``sid`` of :func:`session_claims`.
+            ``None``: none stays.
         :param session: ``db.session``: the app commits the revocation, or rolls it
             back, together with its own change. The cutoff is the moment of the commit,
             and the revocation is logged and signalled after it. To log the same user in
@@ -150,7 +166,10 @@ class LogoutExtension:
             ``keep_session``. ``None``: it is committed when this returns.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
-        :raises ValueError: the identity is ``None``.
+        :raises ValueError: the identity is ``None``, or a dict or list that PyJWT does
+            not accept as a ``sub`` claim.
+        :raises TypeError: the identity can't be encoded to JSON, or another argument is
+            not a string.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
         state, subject = _state(), tokens.subject_for(identity)
@@ -164,7 +183,7 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Revoke every token of every user issued up to now: the panic button.
+        """End every login of every user that began up to now: the panic button.
 
         :param session: see :meth:`revoke_user`.
         :param reason: why, for the record, up to 255 characters.

@@ -13,8 +13,8 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 
+from .claims import began_at
 from .claims import Claims
-from .claims import issued_at
 from .claims import issuers_of
 from .claims import make_key
 from .claims import session_of
@@ -45,14 +45,14 @@ class Revocation:
     """When it may be forgotten, aware UTC; ``None``: never."""
 
     cutoff: datetime | None = None
-    """Tokens issued later are not covered, aware UTC; ``None``: all are covered."""
+    """Logins that began later are not covered, aware UTC; ``None``: all are."""
 
     spared_session: bytes | None = None
     """The key of the one session that is not covered."""
 
     spared_after: datetime | None = None
-    """Tokens of the spared session issued up to then are covered all the same, since
-    an earlier revocation ended them, aware UTC; ``None``: none are."""
+    """The spared session is covered all the same if it began up to then, because an
+    earlier revocation ended it, aware UTC; ``None``: it is not covered."""
 
     subject: str | None = None
     """Whose tokens these are, for people to read, up to 255 characters."""
@@ -118,20 +118,20 @@ def covers(revocation: Revocation, claims: Claims) -> bool:
     """
     if revocation.cutoff is None:
         return True
-    issued = issued_at(claims)
-    # Without an iat nothing proves that the token is newer, so it is refused.
-    if issued is not None and issued > revocation.cutoff.timestamp():
+    began = began_at(claims)
+    # Nothing proves that a token without login_at and iat is newer, so reject it.
+    if began is not None and began > revocation.cutoff.timestamp():
         return False
-    return not _is_spared(revocation, claims, issued)
+    return not _is_spared(revocation, claims, began)
 
 
-def revoke_claims(
+def revoke_login(
     claims: Claims, *, now: datetime, retention: Retention, identity_claim: str = "sub"
 ) -> Revocation:
-    """Make the revocation that a logout with a token means.
+    """Make the revocation of the login that a token belongs to.
 
-    A token with a ``sid`` takes its whole session with it, the tokens that later
-    refreshes issued included; one without a ``sid`` goes alone.
+    It covers every token of the login, those of later refreshes as well. If the token
+    belongs to no login, see :func:`.session_of`, it covers that token.
 
     :param claims: the claims of the token.
     :param now: the present, aware UTC.
@@ -139,18 +139,34 @@ def revoke_claims(
     :param identity_claim: the claim that holds the subject.
     :returns: a revocation of kind ``session`` or ``token``.
     """
-    sid, subject = session_of(claims), shown(subject_of(claims, identity_claim))
-    expires_at = retention.of_token(claims)
+    sid = session_of(claims)
     if sid is None:
-        jti = shown(text(claims.get("jti")))
-        key = token_key(claims)
-        return Revocation(key, "token", expires_at, subject=subject, token_id=jti)
+        return revoke_one(claims, retention=retention, identity_claim=identity_claim)
     return Revocation(
         make_key("session", text(claims.get("iss")), sid),
         "session",
-        latest(expires_at, retention.of_lifetime(now)),
-        subject=subject,
+        latest(retention.of_token(claims), retention.of_lifetime(now)),
+        subject=shown(subject_of(claims, identity_claim)),
         token_id=shown(sid),
+    )
+
+
+def revoke_one(
+    claims: Claims, *, retention: Retention, identity_claim: str = "sub"
+) -> Revocation:
+    """Make the revocation of one token.
+
+    :param claims: the claims of the token.
+    :param retention: how long it must be kept.
+    :param identity_claim: the claim that holds the subject.
+    :returns: a revocation of kind ``token``.
+    """
+    return Revocation(
+        token_key(claims),
+        "token",
+        retention.of_token(claims),
+        subject=shown(subject_of(claims, identity_claim)),
+        token_id=shown(text(claims.get("jti"))),
     )
 
 
@@ -210,7 +226,7 @@ def _later(expires_at: datetime | None, by: timedelta) -> datetime | None:
         return None
 
 
-def _is_spared(revocation: Revocation, claims: Claims, issued: float | None) -> bool:
+def _is_spared(revocation: Revocation, claims: Claims, began: float | None) -> bool:
     sid = session_of(claims)
     if revocation.spared_session is None or sid is None:
         return False
@@ -219,7 +235,7 @@ def _is_spared(revocation: Revocation, claims: Claims, issued: float | None) -> 
         return False
     if revocation.spared_after is None:
         return True
-    return issued is not None and issued > revocation.spared_after.timestamp()
+    return began is not None and began > revocation.spared_after.timestamp()
 
 
 def _merge_two(old: Revocation, new: Revocation) -> Revocation:
@@ -227,8 +243,8 @@ def _merge_two(old: Revocation, new: Revocation) -> Revocation:
     if old.cutoff is None or new.cutoff is None:
         return replace(old if old.cutoff is None else new, expires_at=expires_at)
     late, early = (new, old) if new.cutoff > old.cutoff else (old, new)
-    spared_after = old.spared_after
     # A session that the earlier one did not spare was ended by it, and stays ended.
-    if old.spared_session != new.spared_session and early.cutoff is not None:
-        spared_after = max(late.spared_after or early.cutoff, early.cutoff)
+    is_same = old.spared_session == new.spared_session
+    ends = (late.spared_after, early.spared_after if is_same else early.cutoff)
+    spared_after = max((x for x in ends if x is not None), default=None)
     return replace(late, expires_at=expires_at, spared_after=spared_after)

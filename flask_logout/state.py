@@ -15,6 +15,7 @@ from itertools import count
 from flask import Flask
 
 from . import audit
+from . import login
 from . import signals
 from . import tokens
 from .claims import Claims
@@ -29,7 +30,8 @@ from .revocation import merge
 from .revocation import postpone
 from .revocation import Retention
 from .revocation import Revocation
-from .revocation import revoke_claims
+from .revocation import revoke_login
+from .revocation import revoke_one
 from .revocation import shown
 from .stores import Store
 
@@ -119,7 +121,7 @@ class LogoutState:
 
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""
-        revocations = self.of_claims(pair.access, pair.refresh)
+        revocations = self.of_logins(pair.access, pair.refresh)
         self.revoke(merge(revocations), reason="logout", actor=revocations[0].subject)
         app = tokens.current()
         signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
@@ -133,11 +135,12 @@ class LogoutState:
         actor: str | None = None,
     ) -> None:
         """Keep revocations, then log them, then signal them."""
-        reason, actor = shown(reason), shown(actor)
+        reason, actor = _shown("reason", reason), _shown("actor", actor)
         kept = [replace(x, reason=reason, actor=actor) for x in revocations]
         if session is None:
             with _announced():
                 self.store.add(kept)
+            _begin_after(kept)
             _tell(tokens.current(), kept)
             self._keep_house(len(kept))
         else:
@@ -178,18 +181,23 @@ class LogoutState:
             _announce(unknown, app)
             raise unknown from e
 
-    def of_claims(self, *claims: Claims) -> list[Revocation]:
-        """Make the revocations of tokens, each with its session where it has a ``sid``."""
+    def of_token(self, claims: Claims) -> list[Revocation]:
+        """Make the revocation of one token."""
+        retention, name = self._retention(), self.config["JWT_IDENTITY_CLAIM"]
+        return [revoke_one(claims, retention=retention, identity_claim=name)]
+
+    def of_logins(self, *claims: Claims) -> list[Revocation]:
+        """Make the revocations of the logins of tokens, or of tokens without one."""
         now, retention = tokens.now(), self._retention()
         name = self.config["JWT_IDENTITY_CLAIM"]
         return [
-            revoke_claims(x, now=now, retention=retention, identity_claim=name)
+            revoke_login(x, now=now, retention=retention, identity_claim=name)
             for x in claims
         ]
 
     def of_session(self, sid: str) -> list[Revocation]:
         """Make the revocations of one session, one for each issuer that is accepted."""
-        if not sid:
+        if not _require_text("sid", sid):
             raise ValueError("the sid is empty: pass the sid claim of a token")
         return self._of_kind("session", sid)
 
@@ -197,6 +205,7 @@ class LogoutState:
         self, subject: str, *, keep_session: str | None = None
     ) -> list[Revocation]:
         """Make the revocations of every token of a subject, spelled as in the tokens."""
+        _require_text("keep_session", keep_session)
         return self._of_kind("subject", subject, keep_session=keep_session)
 
     def of_everyone(self) -> list[Revocation]:
@@ -251,6 +260,25 @@ class LogoutState:
     def _retention(self) -> Retention:
         settings = self.settings
         return tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+
+
+def _require_text(name: str, value: str | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(
+        f"Invalid {name} of type {type(value).__name__}. Expected a string."
+    )
+
+
+def _shown(name: str, value: str | None) -> str | None:
+    return shown(_require_text(name, value))
+
+
+def _begin_after(revocations: t.Sequence[Revocation]) -> None:
+    """Let the request that has revoked a user log that user in again."""
+    cutoffs = [x.cutoff for x in revocations if x.cutoff is not None]
+    if cutoffs:
+        login.begin_after(max(cutoffs))
 
 
 def _tell(app: Flask, revocations: t.Sequence[Revocation]) -> None:

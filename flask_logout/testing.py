@@ -113,7 +113,7 @@ def logout_make_pair(logout_app: Flask) -> MakePair:
 @pytest.fixture
 def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair whose tokens share a session, as session_claims() ties them."""
-    from .tokens import session_claims
+    from .login import session_claims
 
     return lambda identity, /, **claims: logout_make_pair(
         identity, **{**session_claims(), **claims}

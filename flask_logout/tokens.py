@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import typing as t
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
-from uuid import uuid4
 
+import jwt
 from flask import current_app
 from flask import Flask
 from flask_jwt_extended import decode_token
@@ -16,8 +18,9 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from flask_jwt_extended.internal_utils import get_jwt_manager
 from jwt import PyJWTError
 
+from .claims import ANY_ISSUER
 from .claims import Claims
-from .claims import session_of
+from .claims import Issuer
 from .claims import text
 from .errors import describe
 from .errors import InvalidTokenError
@@ -25,6 +28,8 @@ from .jwt_extended import LIFETIMES
 from .jwt_extended import read_leeway
 from .jwt_extended import read_lifetime
 from .revocation import Retention
+
+logger = logging.getLogger("flask_logout")
 
 DECODE_ERRORS: tuple[type[Exception], ...] = (
     JWTExtendedException,
@@ -80,23 +85,59 @@ def subject_for(identity: t.Any) -> str:
     """Turn an identity into the subject that tokens made for it carry.
 
     :param identity: what ``create_access_token`` takes.
-    :returns: the subject, after the app's ``user_identity_loader``.
-    :raises ValueError: the identity is ``None``.
+    :returns: the subject, after the app's ``user_identity_loader``, in the form that it
+        has after encoding to JSON and back.
+    :raises ValueError: the identity is ``None``, or no valid token can carry it.
+    :raises TypeError: the identity can't be encoded to JSON.
     """
-    subject = text(get_jwt_manager()._user_identity_callback(identity))
+    given = get_jwt_manager()._user_identity_callback(identity)
+    try:
+        value = json.loads(json.dumps(given, cls=config.json_encoder))
+    except (TypeError, ValueError, RecursionError) as e:
+        raise TypeError(
+            f"Invalid identity of type {type(given).__name__}: it can't be encoded to"
+            " JSON, so no token can carry it. Expected a string, a number, or what the"
+            " JSON provider of the app encodes. Register a user_identity_loader that"
+            " returns one, or pass the value of the sub claim."
+        ) from e
+    subject = text(value)
     if subject is None:
         raise ValueError("the identity is None: name a user, or use revoke_everyone()")
+    if isinstance(value, (dict, list)):
+        _check_compound(type(value).__name__)
     return subject
 
 
-def accepted_issuers() -> tuple[str | None, ...]:
-    """List the issuers whose tokens the app takes.
+def _check_compound(kind: str) -> None:
+    """Refuse a dict or a list that no valid token carries, or else warn."""
+    if identity_claim() == "sub" and _checks_subjects():
+        raise ValueError(
+            f"Invalid identity: a {kind}. Expected a string, because PyJWT rejects"
+            " every token whose sub claim is not a string. Pass the string that"
+            " create_access_token takes."
+        )
+    logger.warning(
+        "the identity is a %s, so this covers only the tokens that carry exactly this"
+        " value. Use a string as the identity, and put the rest into additional_claims.",
+        kind,
+    )
 
-    :returns: those of ``JWT_DECODE_ISSUER``, or ``None`` for any.
+
+def _checks_subjects() -> bool:
+    """Whether PyJWT rejects a subject that is not a string, as it does from 2.10 on."""
+    return hasattr(jwt.exceptions, "InvalidSubjectError") and bool(
+        current_app.config.get("JWT_VERIFY_SUB", True)
+    )
+
+
+def accepted_issuers() -> tuple[Issuer, ...]:
+    """List the issuers whose tokens the app accepts.
+
+    :returns: those of ``JWT_DECODE_ISSUER``, or :data:`.ANY_ISSUER`.
     """
     issuers = config.decode_issuer
     if not issuers:
-        return (None,)
+        return (ANY_ISSUER,)
     return (issuers,) if isinstance(issuers, str) else tuple(issuers)
 
 
@@ -113,21 +154,3 @@ def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
         access, refresh = map(read_lifetime, LIFETIMES)
         max_lifetime = max(access, refresh) if access and refresh else None
     return Retention(read_leeway(), margin, max_lifetime)
-
-
-def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
-    """Make the claims that tie the tokens of one login together, or carry them on.
-
-    Pass the result as ``additional_claims`` to ``create_access_token`` and
-    ``create_refresh_token``. At login, call it once, without an argument, and use the
-    result for both tokens; at refresh, pass the claims of the refresh token::
-
-        create_access_token(identity, additional_claims=session_claims(get_jwt()))
-
-    :param claims: the claims of a token of the login that goes on; ``None``: a new one.
-    :returns: ``sid``, a string that names the login, and ``iat``, the present in
-        seconds since the epoch, with a fraction (RFC 7519 2, NumericDate), so that a
-        login right after "log out everywhere" is told apart from the logins before.
-    """
-    sid = session_of(claims or {}) or str(uuid4())
-    return {"sid": sid, "iat": now().timestamp()}

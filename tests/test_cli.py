@@ -45,7 +45,7 @@ COMMANDS = {
     "purge": "Forget the revocations that no living token needs.",
     "session": "Revoke every token of one login.",
     "stats": "Count the revocations that are kept, by what they revoke.",
-    "token": "Revoke one token, with its session where it belongs to one.",
+    "token": "Revoke one token.",
     "user": "Log a user out everywhere: revoke every token issued up to now.",
 }
 NEED_THE_TABLE = [
@@ -202,12 +202,23 @@ def test_token_revokes_that_token(make_app: MakeApp, name: str, by: str) -> None
     assert get_status(app.test_client(), pair) == expected
 
 
-def test_token_takes_its_session_along(make_app: MakeApp) -> None:
+def test_token_takes_its_session_along_if_told(make_app: MakeApp) -> None:
     app = make_app()
     pair = make_pair(app, additional_claims=session_claims())
     outcome = run(app, "token", "-", stdin=pair.access)
+    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    assert get_status(app.test_client(), pair) == (401, 200)
+    outcome = run(app, "token", "-", "--session", stdin=pair.access)
     assert outcome == Outcome(0, "Revoked: the token, with its whole session.\n", "")
     assert get_status(app.test_client(), pair) == (401, 401)
+
+
+def test_a_token_without_a_session_goes_alone(make_app: MakeApp) -> None:
+    app = make_app()
+    pair = make_pair(app)
+    outcome = run(app, "token", "-", "--session", stdin=pair.access)
+    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    assert get_status(app.test_client(), pair) == (401, 200)
 
 
 def test_token_takes_an_expired_token_and_keeps_the_record(make_app: MakeApp) -> None:

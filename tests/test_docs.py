@@ -91,7 +91,12 @@ def test_every_python_block_is_found_and_run() -> None:
     count = sum(read(page).count("code-block:: python") for page in PAGES)
     assert sum(len(blocks(page, "python")) for page in PAGES) == count > 0
     with_code = [page for page in PAGES if blocks(page, "python")]
-    assert with_code == ["operations.rst", "quickstart.rst"]
+    assert with_code == [
+        "errors.rst",
+        "how-it-works.rst",
+        "operations.rst",
+        "quickstart.rst",
+    ]
 
 
 def test_the_quickstart_is_an_app_that_logs_out(
@@ -114,6 +119,18 @@ def test_the_quickstart_is_an_app_that_logs_out(
     answers = [client.post("/password", headers=bearer(other.access)) for _ in "12"]
     assert [answer.status_code for answer in answers] == [200, 401]
     dispose(app)
+
+
+def test_each_login_can_end_the_others(make_app: MakeApp) -> None:
+    app = make_app()
+    with app.app_context():
+        log_in = run("how-it-works.rst", logout=LogoutExtension())
+        first, second = (
+            make_pair(app, additional_claims=log_in["claims_of_only_session"]("ada"))
+            for _ in "12"
+        )
+        assert get_status(app.test_client(), first) == (401, 401)
+        assert get_status(app.test_client(), second) == (200, 200)
 
 
 def test_the_logging_configuration_makes_an_audit_log(tmp_path: Path) -> None:

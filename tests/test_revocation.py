@@ -13,8 +13,13 @@ from hypothesis import example
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_logout.claims import ANY_ISSUER
+from flask_logout.claims import began_at
+from flask_logout.claims import Issuer
+from flask_logout.claims import issuers_of
 from flask_logout.claims import lookup_of
 from flask_logout.claims import make_key
+from flask_logout.claims import session_of
 from flask_logout.claims import subject_of
 from flask_logout.claims import text
 from flask_logout.claims import token_key
@@ -25,8 +30,12 @@ from flask_logout.revocation import latest
 from flask_logout.revocation import merge
 from flask_logout.revocation import Retention
 from flask_logout.revocation import Revocation
-from flask_logout.revocation import revoke_claims
+from flask_logout.revocation import revoke_login
+from flask_logout.revocation import revoke_one
 from flask_logout.revocation import shown
+
+from .plans import Plan
+from .plans import PLANS
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
@@ -38,7 +47,7 @@ hostile = st.one_of(
     ),
     st.text(st.characters(exclude_categories=())),
 )
-issuers = st.none() | hostile
+issuers = st.none() | st.just(ANY_ISSUER) | hostile
 parts = st.tuples(st.sampled_from(KINDS), issuers, hostile)
 
 
@@ -46,9 +55,11 @@ parts = st.tuples(st.sampled_from(KINDS), issuers, hostile)
 @example(("token", "a", "b"), ("token", "ab", ""))
 @example(("token", None, "a"), ("token", "", "a"))
 @example(("token", "-", "a"), ("token", None, "a"))
+@example(("token", None, "a"), ("token", ANY_ISSUER, "a"))
+@example(("token", "*", "a"), ("token", ANY_ISSUER, "a"))
 @example(("token", None, "\ud83d\ude00"), ("token", None, "\U0001f600"))
 def test_keys_are_equal_exactly_when_their_parts_are(
-    a: tuple[Kind, str, str], b: tuple[Kind, str, str]
+    a: tuple[Kind, Issuer, str], b: tuple[Kind, Issuer, str]
 ) -> None:
     assert (make_key(*a) == make_key(*b)) == (a == b)
     assert len(make_key(*a)) == 16
@@ -78,7 +89,7 @@ def test_an_integer_subject_is_the_same_user_as_its_text() -> None:
 
 def test_the_subject_is_read_from_the_identity_claim() -> None:
     assert subject_of({"sub": "a", "uid": "b"}, "uid") == "b"
-    assert make_key("subject", None, "b") in lookup_of({"uid": "b"}, "uid")[0]
+    assert make_key("subject", ANY_ISSUER, "b") in lookup_of({"uid": "b"}, "uid")[0]
 
 
 def test_a_token_is_looked_for_under_all_its_keys() -> None:
@@ -86,16 +97,76 @@ def test_a_token_is_looked_for_under_all_its_keys() -> None:
     assert set(lookup_of(claims)[0]) == {
         make_key("token", "i", "j"),
         make_key("session", "i", "s"),
-        make_key("session", None, "s"),
+        make_key("session", ANY_ISSUER, "s"),
         make_key("subject", "i", "u"),
-        make_key("subject", None, "u"),
+        make_key("subject", ANY_ISSUER, "u"),
         make_key("everyone", "i", None),
-        make_key("everyone", None, None),
+        make_key("everyone", ANY_ISSUER, None),
     }
     assert set(lookup_of({"jti": "j"})[0]) == {
         make_key("token", None, "j"),
-        make_key("everyone", None, None),
+        make_key("everyone", ANY_ISSUER, None),
     }
+
+
+def test_a_token_without_an_issuer_is_looked_for_as_such() -> None:
+    assert set(lookup_of({"jti": "j", "sid": 5, "sub": "u"})[0]) == {
+        make_key("token", None, "j"),
+        make_key("session", None, "5"),
+        make_key("session", ANY_ISSUER, "5"),
+        make_key("subject", ANY_ISSUER, "u"),
+        make_key("everyone", ANY_ISSUER, None),
+    }
+    assert issuers_of({}) == (None, ANY_ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"sid": "s", "login_at": 1}, "s"),
+        ({"sid": "s", "login_at": 1.5}, "s"),
+        ({"sid": "s", "login_at": 0}, "s"),
+        ({"sid": "", "login_at": 1}, None),
+        ({"sid": "s"}, None),
+        ({"sid": "s", "login_at": None}, None),
+        ({"sid": "s", "login_at": True}, None),
+        ({"sid": "s", "login_at": "1"}, None),
+        ({"sid": 5, "login_at": 1}, None),
+        ({"sid": ["s"], "login_at": 1}, None),
+        ({"login_at": 1}, None),
+        ({}, None),
+    ],
+)
+def test_a_token_has_a_session_if_both_claims_are_ours(
+    claims: dict[str, t.Any], expected: str | None
+) -> None:
+    assert session_of(claims) == expected
+    kept = Retention(SECOND, SECOND, SECOND)
+    made = revoke_login({"jti": "j", **claims}, now=NOW, retention=kept)
+    assert (made.kind, made.token_id) == (
+        ("token", "j") if expected is None else ("session", expected)
+    )
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"login_at": 1.5, "iat": 2}, 1.5),
+        ({"login_at": 1}, 1),
+        ({"iat": 2}, 2),
+        ({"login_at": True, "iat": 2}, 2),
+        ({"login_at": "1", "iat": 2}, 2),
+        ({"login_at": 10**400, "iat": 2}, 2),
+        # Milliseconds of the app's own, for example, would escape every cutoff.
+        ({"login_at": 2000, "iat": 2}, 2),
+        ({"login_at": "1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_login_begins_with_its_request_and_not_after_its_tokens(
+    claims: dict[str, t.Any], expected: float | None
+) -> None:
+    assert began_at(claims) == expected
 
 
 @pytest.mark.parametrize("jti", [None, "", 7, [], "absent"])
@@ -144,55 +215,85 @@ def test_a_token_that_proves_no_age_is_covered(claims: dict[str, t.Any]) -> None
     assert covers(revocation(cutoff=NOW), claims)
 
 
-@pytest.mark.parametrize("issuer", [None, "i"])
-def test_the_spared_session_is_not_covered(issuer: str | None) -> None:
+@pytest.mark.parametrize("issuer", [ANY_ISSUER, "i"])
+def test_the_spared_session_is_not_covered(issuer: Issuer) -> None:
     found = revocation(cutoff=NOW, spared_session=make_key("session", issuer, "s"))
-    old = {"iat": NOW.timestamp() - 1, "iss": "i"}
+    old = {"login_at": NOW.timestamp() - 1, "iss": "i"}
     assert not covers(found, {**old, "sid": "s"})
-    assert not covers(found, {"iss": "i", "sid": "s"})
+    assert not covers(found, {**old, "sid": "s", "iat": NOW.timestamp()})
     assert covers(found, {**old, "sid": "t"})
+    assert covers(found, {"iat": NOW.timestamp() - 1, "iss": "i", "sid": "s"})
     assert covers(found, old)
 
 
 def test_a_session_that_was_ended_before_is_not_spared() -> None:
     found = revocation(
         cutoff=NOW,
-        spared_session=make_key("session", None, "s"),
+        spared_session=make_key("session", ANY_ISSUER, "s"),
         spared_after=NOW - 60 * SECOND,
     )
-    assert covers(found, {"sid": "s", "iat": NOW.timestamp() - 60})
-    assert not covers(found, {"sid": "s", "iat": NOW.timestamp() - 59})
-    assert covers(found, {"sid": "s"})
+    later = NOW.timestamp() - 30
+    assert covers(found, {"sid": "s", "login_at": NOW.timestamp() - 60, "iat": later})
+    assert not covers(found, {"sid": "s", "login_at": NOW.timestamp() - 59})
+    assert covers(found, {"sid": "s", "iat": later})
 
 
-sessions = st.none() | st.sampled_from([make_key("session", None, x) for x in "ab"])
+sessions = st.none() | st.sampled_from(
+    [make_key("session", ANY_ISSUER, x) for x in "ab"]
+)
 acts = st.lists(
-    st.tuples(st.integers(0, 9), sessions, st.none() | st.integers(0, 99)), min_size=1
+    st.tuples(
+        st.integers(0, 9),
+        sessions,
+        st.none() | st.integers(0, 9),
+        st.none() | st.integers(0, 99),
+    ),
+    min_size=1,
 )
 
 
 @given(acts)
 def test_merged_revocations_cover_what_any_of_them_covers(
-    given_acts: list[tuple[int, bytes | None, int | None]],
+    given_acts: list[tuple[int, bytes | None, int | None, int | None]],
 ) -> None:
     made = [
         revocation(
             cutoff=NOW + second * SECOND,
             spared_session=spared,
+            # A session that began after the cutoff was not ended at the cutoff.
+            spared_after=None if end is None else NOW + min(end, second) * SECOND,
             expires_at=None if life is None else NOW + life * SECOND,
         )
-        for second, spared, life in given_acts
+        for second, spared, end, life in given_acts
     ]
     (merged,) = merge(made)
     for second in range(-1, 11):
         for sid in ("a", "b", "c"):
-            claims = {"iat": NOW.timestamp() + second, "sid": sid}
+            claims = {"login_at": NOW.timestamp() + second, "sid": sid}
             expected = any(covers(x, claims) for x in made)
             assert covers(merged, claims) is expected
     lives = [x.expires_at for x in made]
     assert merged.expires_at == (
         None if None in lives else max(x for x in lives if x is not None)
     )
+
+
+def test_no_plan_of_revocations_accepts_an_ended_login_again() -> None:
+    """Whatever was refreshed meanwhile, and whichever session was spared (issue 5)."""
+    assert len(PLANS) == 8**3 * 5
+    wrong = [
+        (plan, claims)
+        for plan in PLANS
+        for claims in plan.tokens()
+        if is_ended(plan, claims) is not plan.ends(claims)
+    ]
+    assert wrong == []
+
+
+def is_ended(plan: Plan, claims: dict[str, t.Any]) -> bool:
+    """Ask the domain whether a plan ends a token."""
+    keys = lookup_of(claims)[0]
+    return any(covers(x, claims) for x in merge(plan.revocations()) if x.key in keys)
 
 
 def test_revocations_without_a_cutoff_merge_into_the_longer_one() -> None:
@@ -246,12 +347,14 @@ def test_a_token_without_a_usable_exp_is_never_forgotten(exp: t.Any) -> None:
 
 def test_a_session_is_kept_for_the_longest_of_lives() -> None:
     kept = Retention(SECOND, SECOND, timedelta(days=30))
-    made = revoke_claims({"sid": "s", "exp": 0}, now=NOW, retention=kept)
+    claims = {"sid": "s", "login_at": 0, "exp": 0}
+    made = revoke_login(claims, now=NOW, retention=kept)
     assert (made.kind, made.token_id) == ("session", "s")
     assert made.expires_at == NOW + timedelta(days=30) + 2 * SECOND
     exp = (NOW + timedelta(days=90)).timestamp()
-    made = revoke_claims({"sid": "s", "exp": exp}, now=NOW, retention=kept)
+    made = revoke_login({**claims, "exp": exp}, now=NOW, retention=kept)
     assert made.expires_at == NOW + timedelta(days=90) + 2 * SECOND
+    assert revoke_one(claims, retention=kept).kind == "token"
 
 
 @given(st.text(st.characters(exclude_categories=())))

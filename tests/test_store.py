@@ -17,7 +17,9 @@ import sqlalchemy as sa
 
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
+from flask_logout.claims import lookup_of
 from flask_logout.claims import make_key
+from flask_logout.revocation import covers
 from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
 from flask_logout.stores import Store
@@ -26,6 +28,7 @@ from flask_logout.stores.sqlalchemy.types import to_utc
 
 from .conftest import MakeApp
 from .conftest import open_server
+from .plans import SOME_PLANS
 from .redis_servers import cluster
 from .redis_servers import cluster_url
 from .redis_servers import running_url
@@ -254,6 +257,33 @@ def test_one_is_merged_with_several_at_once(store: Store, acts: Acts) -> None:
     store.add([first])
     store.add(others)
     assert found(store, first.key) == merge(made)
+
+
+def test_no_plan_of_revocations_accepts_an_ended_login_again(store: Store) -> None:
+    """The plans of issue 5, side by side in one store: each has its own issuer."""
+    for start in range(0, len(SOME_PLANS), 128):
+        plans = SOME_PLANS[start : start + 128]
+        for revocations in zip(*(plan.revocations() for plan in plans), strict=True):
+            store.add(revocations)
+        keys = {key for plan in plans for x in plan.tokens() for key in lookup_of(x)[0]}
+        rows = {
+            x.key: x for some in batches(sorted(keys)) for x in found_for(store, some)
+        }
+        for plan in plans:
+            for claims in plan.tokens():
+                kept = [rows[key] for key in lookup_of(claims)[0] if key in rows]
+                is_ended = any(covers(x, claims) for x in kept)
+                assert is_ended is plan.ends(claims), (plan, claims)
+
+
+def batches(keys: list[bytes]) -> t.Iterator[list[bytes]]:
+    """Cut a list of keys into lists of 100, the most that one statement takes well."""
+    return (keys[i : i + 100] for i in range(0, len(keys), 100))
+
+
+def found_for(store: Store, keys: list[bytes]) -> list[Revocation]:
+    """Find what is revoked under keys of tokens of ada."""
+    return store.find(keys, subject="ada")
 
 
 def test_changes_tells_everything_and_then_the_news(store: Store) -> None:

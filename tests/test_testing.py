@@ -344,6 +344,7 @@ def test_session_pair_shares_a_session(run_suite: RunSuite) -> None:
     result = run_suite(
         """
         from flask_jwt_extended import decode_token
+        from flask_logout import session_claims
 
         def test_session(
             app,
@@ -358,7 +359,7 @@ def test_session_pair_shares_a_session(run_suite: RunSuite) -> None:
                 access, refresh = map(decode_token, pair)
             assert access["sid"] == refresh["sid"]
             assert access["team"] == refresh["team"] == 2
-            refreshed = logout_make_pair("ada", sid=access["sid"])
+            refreshed = logout_make_pair("ada", **session_claims(access))
             assert logout_log_out(pair).status_code == 200
             logout_assert_revoked(*pair, *refreshed)
             logout_assert_not_revoked(*other)
