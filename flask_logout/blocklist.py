@@ -36,8 +36,10 @@ class BlocklistLoader:
         :returns: ``True``: refuse it.
         """
         state: LogoutState | None = tokens.current().extensions.get(EXTENSION)
-        if state is not None and state.is_revoked(claims):
-            return True
+        if state is not None:
+            state.notice(claims)
+            if state.is_revoked(claims):
+                return True
         return self.previous is not None and bool(self.previous(header, claims))
 
 

@@ -24,6 +24,7 @@ from .claims import make_key
 from .config import Settings
 from .errors import OutcomeUnknownError
 from .errors import StoreUnavailableError
+from .lifetime import LongestLifetime
 from .revocation import covers
 from .revocation import Kind
 from .revocation import merge
@@ -106,6 +107,9 @@ class LogoutState:
     counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
     """Counts the revocations of this worker, for housekeeping."""
 
+    lifetime: LongestLifetime = field(default_factory=LongestLifetime, repr=False)
+    """How long tokens live, as far as this worker knows."""
+
     def is_revoked(self, claims: Claims) -> bool:
         """See :meth:`.LogoutExtension.is_revoked`."""
         # Every request comes here, so this does no more than it must.
@@ -119,8 +123,13 @@ class LogoutState:
             return False
         return any(covers(revocation, claims) for revocation in found)
 
+    def notice(self, claims: Claims) -> None:
+        """Learn from the claims of a genuine token how long tokens live."""
+        self.lifetime.notice(claims, self._configured_retention)
+
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""
+        self.notice(pair.refresh)
         revocations = self.of_logins(pair.access, pair.refresh)
         self.revoke(merge(revocations), reason="logout", actor=revocations[0].subject)
         app = tokens.current()
@@ -258,6 +267,9 @@ class LogoutState:
         ]
 
     def _retention(self) -> Retention:
+        return self.lifetime.extend(self._configured_retention())
+
+    def _configured_retention(self) -> Retention:
         settings = self.settings
         return tokens.retention(settings.purge_margin, settings.max_token_lifetime)
 

@@ -1,0 +1,101 @@
+"""The longest lifetime of a token that a worker has seen.
+
+It is longer than the settings say if somebody has shortened the settings since, or if the
+app passes a longer ``expires_delta``. Revocations must be kept for such tokens as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import typing as t
+from dataclasses import replace
+from datetime import timedelta
+
+from . import tokens
+from .claims import Claims
+from .revocation import Retention
+
+logger = logging.getLogger("flask_logout")
+
+# The exp is rounded to seconds and the app sets it a little later than the iat.
+_TOLERANCE = timedelta(seconds=1)
+
+
+class LongestLifetime:
+    """What one worker knows of how long the tokens of one app are valid."""
+
+    def __init__(self) -> None:
+        self._longest: timedelta | None = timedelta(0)
+        self._covered = 0.0
+
+    def notice(self, claims: Claims, read_retention: t.Callable[[], Retention]) -> None:
+        """Learn from a valid token, and warn if revocations are not kept long enough.
+
+        :param claims: the claims of the token.
+        :param read_retention: reads how long revocations are kept by the settings.
+        """
+        lifetime = _lifetime_of(claims)
+        # Every request comes here, and nearly every one ends here.
+        if lifetime > self._covered:
+            self._learn(lifetime, self.extend(read_retention()))
+
+    def extend(self, retention: Retention) -> Retention:
+        """Keep revocations for the longest lifetime that is known.
+
+        :param retention: how long revocations are kept by the settings.
+        :returns: that, or longer.
+        """
+        known, longest = retention.max_lifetime, self._longest
+        if known is None or longest is None:
+            return replace(retention, max_lifetime=None)
+        return replace(retention, max_lifetime=max(known, longest))
+
+    def _learn(self, lifetime: float, kept: Retention) -> None:
+        self._cover(kept)
+        if lifetime > self._covered:
+            self._longest = _to_timedelta(lifetime)
+            self._cover(self.extend(kept))
+            _warn(self._longest, kept.max_lifetime)
+
+    def _cover(self, kept: Retention) -> None:
+        if kept.max_lifetime is None:
+            self._covered = math.inf
+            return
+        # In floats, because two long durations can be too long for one.
+        durations = (kept.max_lifetime, kept.margin, _TOLERANCE)
+        self._covered = sum(x.total_seconds() for x in durations)
+
+
+def _warn(lifetime: timedelta | None, kept: timedelta | None) -> None:
+    found = "never expires" if lifetime is None else f"has a lifetime of {lifetime}"
+    logger.warning(
+        "A valid token %s, but revocations are kept for a lifetime of %s. From now on,"
+        " this worker keeps them long enough. Revocations that were stored before may be"
+        " deleted while their tokens are still valid. Set LOGOUT_MAX_TOKEN_LIFETIME to"
+        " the longest lifetime of any token that may still be valid, and don't issue"
+        " tokens without an exp.",
+        found,
+        kept,
+    )
+
+
+def _lifetime_of(claims: Claims) -> float:
+    try:
+        return t.cast(float, claims["exp"] - claims["iat"])
+    except (KeyError, TypeError):
+        return _remaining_of(claims)
+
+
+def _remaining_of(claims: Claims) -> float:
+    try:
+        return float(claims["exp"]) - tokens.now().timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return math.inf
+
+
+def _to_timedelta(seconds: float) -> timedelta | None:
+    try:
+        return timedelta(minutes=math.ceil(seconds / 60))
+    except OverflowError:
+        return None
