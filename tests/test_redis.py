@@ -29,11 +29,11 @@ from flask_logout.stores.redis.changes import PAGE
 from flask_logout.stores.redis.inspection import warnings
 
 from .conftest import MakeApp
+from .proxy import free_port
 from .proxy import interrupted
 from .proxy import Proxy
 from .redis_servers import cluster
 from .redis_servers import cluster_url
-from .redis_servers import free_port
 from .redis_servers import running_url
 from .redis_servers import Server
 from .redis_servers import wait_until

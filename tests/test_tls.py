@@ -28,7 +28,7 @@ from .conftest import MakeApp
 from .conftest import SECRET
 from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
-from .redis_servers import free_port
+from .proxy import free_port
 from .redis_servers import Server
 from .tokens import get_status
 from .tokens import log_out
