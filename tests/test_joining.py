@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import typing as t
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.orm import Session
 
+from flask_logout import ConfigError
 from flask_logout import LogoutExtension
+from flask_logout import OutcomeUnknownError
+from flask_logout import revoked
 from flask_logout import session_claims
+from flask_logout import store_unavailable
+from flask_logout import StoreUnavailableError
 
 from .conftest import MakeApp
+from .conftest import new_database
 from .tokens import get_status
 from .tokens import make_pair
 from .tokens import Pair
@@ -63,3 +73,440 @@ def test_a_login_during_the_commit_is_covered(host: Flask) -> None:
     logout.revoke_everyone(session=session)
     session.commit()
     assert [status(host, pair) for pair in during] == [(401, 401)]
+
+
+TABLE = "logout_revocation"
+
+
+@contextmanager
+def other_schema(app: Flask) -> t.Iterator[str]:
+    """Make a schema with a table of its own, in which no check looks."""
+    name, engine = f"other_{uuid4().hex[:8]}", engine_of(app)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda x, _: attach(x, name))
+        engine.dispose()
+        yield name
+        return
+    like = f"CREATE TABLE {name}.{TABLE} (LIKE {TABLE} INCLUDING ALL)"
+    if engine.dialect.name == "mysql":
+        like = f"CREATE TABLE {name}.{TABLE} LIKE {TABLE}"
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(name))
+        connection.execute(sa.text(like))
+    yield name
+    cascade = engine.dialect.name == "postgresql"
+    with engine.begin() as connection:
+        connection.execute(sa.schema.DropSchema(name, cascade=cascade))
+
+
+def attach(connection: t.Any, name: str) -> None:
+    """Attach a database in memory to a connection of SQLite."""
+    connection.execute(f"ATTACH ':memory:' AS {name}")
+    (made,) = connection.execute(
+        f"SELECT sql FROM main.sqlite_master WHERE name = '{TABLE}'"
+    ).fetchone()
+    connection.execute(made.replace(TABLE, f"{name}.{TABLE}", 1))
+
+
+def test_another_schema_by_the_connection(host: Flask) -> None:
+    session, pair = session_of(host), make_pair(host)
+    enter = {
+        "postgresql": "SET LOCAL search_path TO {}",
+        "mysql": "USE {}",
+        "sqlite": "SELECT '{}'",  # SQLite has no search path.
+    }[engine_of(host).dialect.name]
+    with other_schema(host) as name:
+        session.execute(sa.text(enter.format(name)))
+        logout.revoke_user("ada", session=session)
+        session.commit()
+        assert status(host, pair) == (401, 401)
+        assert count_rows(host, name) == 0
+        # The connection may stay in that schema.
+        engine_of(host).dispose()
+
+
+def test_another_schema_by_translation(host: Flask) -> None:
+    pair = make_pair(host)
+    with other_schema(host) as name:
+        options = {"schema_translate_map": {None: name}}
+        with Session(engine_of(host).execution_options(**options)) as session:
+            logout.revoke_user("ada", session=session)
+            assert count_rows(host, name) == 0
+            session.commit()
+        assert status(host, pair) == (401, 401)
+
+
+def count_rows(app: Flask, schema: str) -> int:
+    """Count the revocations in a schema."""
+    with engine_of(app).connect() as connection:
+        query = sa.text(f"SELECT count(*) FROM {schema}.{TABLE}")
+        return t.cast(int, connection.scalar(query))
+
+
+def test_another_engine(host: Flask) -> None:
+    pair = make_pair(host)
+    engine = sa.create_engine(engine_of(host).url, poolclass=sa.NullPool)
+    with Session(engine) as session:
+        logout.revoke_user("ada", session=session)
+        session.rollback()
+        assert status(host, pair) == (200, 200)
+        logout.revoke_user("ada", session=session)
+        session.commit()
+    assert status(host, pair) == (401, 401)
+
+
+def test_another_database_is_rejected(host: Flask, tmp_path: Path) -> None:
+    own = engine_of(host).url
+    if own.drivername == "sqlite":
+        check_rejected(own, own.set(database=str(tmp_path / "other.db")))
+    else:
+        with new_database(own.drivername) as other:
+            check_rejected(own, other)
+
+
+def check_rejected(own: sa.URL, other: sa.URL) -> None:
+    """Check that a session of another database is rejected before it is used."""
+    engine = sa.create_engine(other, poolclass=sa.NullPool)
+    kind = engine.dialect.name
+    with Session(engine) as session, pytest.raises(ConfigError) as caught:
+        logout.revoke_user("ada", session=session)
+    assert str(caught.value) == (
+        f"The session passed as session= is connected to the {kind} database"
+        f" {other.database!r}, but the table {TABLE} is in the {kind} database"
+        f" {own.database!r}. Pass a session of that database, or leave session= out."
+    )
+
+
+def test_another_kind_of_database_is_rejected(host: Flask) -> None:
+    is_sqlite = engine_of(host).dialect.name == "sqlite"
+    url = "postgresql+psycopg://127.0.0.1:1/x" if is_sqlite else "sqlite://"
+    with Session(sa.create_engine(url)) as session, pytest.raises(ConfigError):
+        logout.revoke_user("ada", session=session)
+
+
+def test_the_same_file_by_another_name_is_the_same_database(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    app = make_app()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for url in ("link/app.db", "../" + tmp_path.name + "/app.db"):
+        engine = sa.create_engine(f"sqlite:///{tmp_path}/{url}", poolclass=sa.NullPool)
+        with app.app_context(), Session(engine) as session:
+            logout.revoke_user("ada", session=session)
+            session.commit()
+
+
+def test_a_file_named_by_a_uri_is_accepted(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app()
+    url = f"sqlite:///file:{tmp_path}/app.db?uri=true"
+    with app.app_context():
+        pair = make_pair(app)
+        with Session(sa.create_engine(url, poolclass=sa.NullPool)) as session:
+            logout.revoke_user("ada", session=session)
+            session.commit()
+        assert status(app, pair) == (401, 401)
+
+
+def test_a_session_without_an_engine_is_rejected(host: Flask) -> None:
+    with pytest.raises(ConfigError) as caught:
+        logout.revoke_user("ada", session=Session())
+    assert str(caught.value) == (
+        "The session passed as session= has no engine for the table of revocations."
+        " Pass db.session, or a session that is bound to an engine."
+    )
+
+
+def test_what_is_no_session_is_rejected(host: Flask) -> None:
+    db: t.Any = host.extensions["sqlalchemy"]
+    with pytest.raises(TypeError) as caught:
+        logout.revoke_user("ada", session=db)
+    assert str(caught.value) == (
+        "Invalid session of type SQLAlchemy. Expected a SQLAlchemy session such as"
+        " db.session."
+    )
+
+
+def add_pending(app: Flask) -> t.Any:
+    """Add an object to the app's session that violates a constraint."""
+    db = app.extensions["sqlalchemy"]
+    note = db.Table("note", sa.Column("id", sa.Integer, primary_key=True))
+    Note = type("Note", (db.Model,), {"__table__": note})
+    db.create_all()
+    db.session.execute(sa.insert(note).values(id=1))
+    db.session.commit()
+    pending = Note(id=1)
+    db.session.add(pending)
+    return pending
+
+
+def test_nothing_of_the_app_is_flushed(host: Flask) -> None:
+    session, pair = session_of(host), make_pair(host)
+    pending = add_pending(host)
+    logout.revoke_user("ada", session=session)
+    assert pending in session.new
+    with pytest.raises(sa.exc.IntegrityError):
+        session.commit()
+    session.rollback()
+    assert status(host, pair) == (200, 200)
+
+
+def rename(app: Flask, old: str, new: str) -> None:
+    """Rename a table over a connection of its own."""
+    url = engine_of(app).url
+    with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+@contextmanager
+def missing_table(app: Flask) -> t.Iterator[None]:
+    """Take the table away meanwhile."""
+    rename(app, TABLE, "away")
+    yield
+    rename(app, "away", TABLE)
+
+
+def test_an_error_at_the_call_is_the_documented_one(host: Flask) -> None:
+    session, heard = session_of(host), Heard()
+    with missing_table(host), store_unavailable.connected_to(heard):
+        with pytest.raises(StoreUnavailableError, match=TABLE):
+            logout.revoke_user("ada", session=session)
+        session.rollback()
+    assert len(heard.calls) == 1
+    logout.revoke_user("ada", session=session)
+    session.commit()
+
+
+def test_an_error_at_the_commit_is_the_documented_one(host: Flask) -> None:
+    session, heard, pair = session_of(host), Heard(), make_pair(host)
+    with store_unavailable.connected_to(heard), revoked.connected_to(heard):
+        logout.revoke_user("ada", session=session)
+        # The app's own connection, which holds the locks.
+        session.execute(sa.text(f"ALTER TABLE {TABLE} RENAME TO away"))
+        with pytest.raises(StoreUnavailableError, match=TABLE):
+            session.commit()
+        session.rollback()
+    if engine_of(host).dialect.name == "mysql":
+        # It has committed at the ALTER TABLE.
+        rename(host, "away", TABLE)
+    else:
+        assert status(host, pair) == (200, 200)
+    assert len(heard.calls) == 1
+
+
+class Heard:
+    """A receiver of signals that remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Flask, dict[str, t.Any]]] = []
+
+    def __call__(self, app: Flask, **values: t.Any) -> None:
+        self.calls.append((app, values))
+
+
+def test_a_session_that_must_roll_back_says_so(host: Flask) -> None:
+    session = session_of(host)
+    add_pending(host)
+    with pytest.raises(sa.exc.IntegrityError):
+        session.flush()
+    with pytest.raises(sa.exc.PendingRollbackError):
+        logout.revoke_user("ada", session=session)
+    session.rollback()
+
+
+@contextmanager
+def locked_after_commit(app: Flask, session: t.Any) -> t.Iterator[None]:
+    """Lock the row of a revocation as soon as it is committed."""
+    engine = sa.create_engine(engine_of(app).url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        update = sa.text(f"UPDATE {TABLE} SET kind = kind")
+        sa.event.listen(session, "after_commit", lambda _: connection.execute(update))
+        yield
+
+
+@pytest.fixture
+def hasty(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
+    """An app on each kind of database that does not wait long, in its context."""
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_TIMEOUT=0.3)
+    with app.app_context():
+        yield app
+
+
+def test_a_commit_stands_if_it_cannot_be_repeated(
+    hasty: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, pair, heard = session_of(hasty)(), make_pair(hasty), Heard()
+    with locked_after_commit(hasty, session), store_unavailable.connected_to(heard):
+        logout.revoke_user("ada", session=session)
+        with revoked.connected_to(heard):
+            session.commit()
+    (_, failed), (_, told) = heard.calls
+    message = str(failed["error"])
+    assert message.startswith(
+        "The app's transaction has committed a revocation, but writing it again after"
+        " the commit failed. A login that began during the commit may stay valid, so"
+        " revoke again: "
+    )
+    assert [x.subject for x in told["revocations"]] == ["ada"]
+    assert "writing it again after the commit failed" in caplog.text
+    assert status(hasty, pair) == (401, 401)
+
+
+@pytest.mark.parametrize("has_context_manager", [True, False])
+def test_a_commit_to_who_knows_where_fails_if_it_cannot_be_repeated(
+    hasty: Flask, has_context_manager: bool
+) -> None:
+    heard, url = Heard(), engine_of(hasty).url
+    # It may be the same server, or another one.
+    elsewhere = url.set(host="localhost")
+    if url.drivername == "sqlite":
+        elsewhere = url.set(database=f"file:{url.database}", query={"uri": "true"})
+    engine = sa.create_engine(elsewhere, poolclass=sa.NullPool)
+    with Session(engine) as session, locked_after_commit(hasty, session):
+        with revoked.connected_to(heard), pytest.raises(OutcomeUnknownError) as caught:
+            if has_context_manager:
+                with session.begin():
+                    logout.revoke_user("ada", session=session)
+            else:
+                logout.revoke_user("ada", session=session)
+                session.commit()
+        # The session can be used again.
+        session.execute(sa.text("SELECT 1"))
+    assert str(caught.value).startswith(
+        "The app's transaction is committed, but writing the revocation again after the"
+        " commit failed. The session may be connected to another server, so the"
+        " revocation may be missing. Revoke again: "
+    )
+    assert heard.calls == []
+
+
+def test_one_that_fails_does_not_keep_others_from_being_told(hasty: Flask) -> None:
+    session, heard = session_of(hasty)(), Heard()
+    with locked_after_commit(hasty, session), revoked.connected_to(heard):
+        logout.revoke_user("ada", session=session)
+        logout.revoke_user("eve", session=session)
+        session.commit()
+    assert [x["revocations"][0].subject for _, x in heard.calls] == ["ada", "eve"]
+
+
+MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
+
+
+@contextmanager
+def outer_connection(app: Flask) -> t.Iterator[sa.Connection]:
+    """A connection of the app that a session can be bound to."""
+    engine = sa.create_engine(engine_of(app).url)
+    if engine.dialect.name == "sqlite":
+        # As SQLAlchemy says, so that savepoints work.
+        sa.event.listen(
+            engine, "connect", lambda x, _: setattr(x, "isolation_level", None)
+        )
+        sa.event.listen(engine, "begin", lambda x: x.exec_driver_sql("BEGIN"))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_outer_transaction_decides(host: Flask, mode: t.Any) -> None:
+    pair, heard = make_pair(host), Heard()
+    with revoked.connected_to(heard), outer_connection(host) as connection:
+        connection.begin()
+        with Session(connection, join_transaction_mode=mode) as session:
+            logout.revoke_user("ada", session=session)
+            session.commit()
+        if mode != "control_fully":
+            assert heard.calls == []
+            after = login(host)
+            connection.commit()
+        connection.close()
+        assert len(heard.calls) == 1
+    assert status(host, pair) == (401, 401)
+    if mode != "control_fully":
+        assert status(host, after) == (401, 401)
+    assert status(host, login(host)) == (200, 200)
+
+
+@pytest.mark.parametrize("mode", MODES[:2] + MODES[3:])
+def test_an_outer_transaction_can_roll_back(host: Flask, mode: t.Any) -> None:
+    pair, heard = make_pair(host), Heard()
+    with revoked.connected_to(heard), outer_connection(host) as connection:
+        connection.begin()
+        with Session(connection, join_transaction_mode=mode) as session:
+            logout.revoke_user("ada", session=session)
+            session.commit()
+        connection.rollback()
+        with connection.begin():
+            connection.execute(sa.text("SELECT 1"))
+        connection.close()
+    assert heard.calls == []
+    assert status(host, pair) == (200, 200)
+
+
+def test_a_savepoint_joined_to_an_outer_transaction_can_roll_back(host: Flask) -> None:
+    pair, heard = make_pair(host), Heard()
+    mode: t.Any = "create_savepoint"
+    with revoked.connected_to(heard), outer_connection(host) as connection:
+        connection.begin()
+        with Session(connection, join_transaction_mode=mode) as session:
+            logout.revoke_user("ada", session=session)
+            session.rollback()
+            logout.revoke_user("eve", session=session)
+            session.commit()
+        connection.commit()
+        # Before the next transaction of the connection at the latest.
+        connection.begin()
+        assert [x["revocations"][0].subject for _, x in heard.calls] == ["eve"]
+    assert status(host, pair) == (200, 200)
+
+
+def test_an_outer_transaction_without_a_commit_of_the_session(host: Flask) -> None:
+    pair, heard = make_pair(host), Heard()
+    with revoked.connected_to(heard), outer_connection(host) as connection:
+        with connection.begin():
+            session = Session(connection)
+            logout.revoke_user("ada", session=session)
+            after = login(host)
+        connection.close()
+        session.close()
+    assert len(heard.calls) == 1
+    assert status(host, pair) == status(host, after) == (401, 401)
+
+
+def test_a_connection_without_a_transaction_is_the_session_s(host: Flask) -> None:
+    pair, heard = make_pair(host), Heard()
+    with revoked.connected_to(heard), outer_connection(host) as connection:
+        with Session(connection) as session:
+            logout.revoke_user("ada", session=session)
+            session.commit()
+            assert len(heard.calls) == 1
+            logout.revoke_user("ada", session=session)
+            session.rollback()
+    assert len(heard.calls) == 1
+    assert status(host, pair) == (401, 401)
+
+
+def test_an_outer_transaction_fails_on_nobody(hasty: Flask) -> None:
+    heard = Heard()
+    with outer_connection(hasty) as connection:
+        blocker = sa.create_engine(engine_of(hasty).url, poolclass=sa.NullPool)
+        with blocker.connect() as other, store_unavailable.connected_to(heard):
+            with connection.begin(), Session(connection) as session:
+                logout.revoke_user("ada", session=session)
+                session.commit()
+            other.execute(sa.text(f"UPDATE {TABLE} SET kind = kind"))
+            connection.close()
+    assert len(heard.calls) == 1
+
+
+def test_two_phases_are_one_commit(host: Flask) -> None:
+    if engine_of(host).dialect.name != "mysql":
+        pytest.skip("only MariaDB has two-phase commits unless configured otherwise")
+    pair, heard = make_pair(host), Heard()
+    with Session(engine_of(host), twophase=True) as session:
+        with revoked.connected_to(heard):
+            logout.revoke_user("ada", session=session)
+            session.prepare()
+            assert heard.calls == []
+            session.commit()
+    assert len(heard.calls) == 1
+    assert status(host, pair) == (401, 401)

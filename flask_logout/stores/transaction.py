@@ -71,7 +71,7 @@ class _Write:
         if self.outer is None:
             if is_committed:
                 self.after()
-        elif not self.connection.in_transaction():
+        elif not (self.connection.closed or self.connection.in_transaction()):
             _finish(self.connection.info)
 
 
@@ -80,7 +80,7 @@ class _Follower:
 
     def __init__(self) -> None:
         self.writes: list[_Write] = []
-        self._is_committed = False
+        self._is_committed = self._is_rolled_back = False
 
     def before_commit(self, session: Session) -> None:
         if not session.in_nested_transaction():
@@ -90,32 +90,46 @@ class _Follower:
     def after_commit(self, session: Session) -> None:
         self._is_committed = not session.in_nested_transaction()
 
-    def after_soft_rollback(self, _: Session, ended: SessionTransaction) -> None:
-        undone = [x for x in self.writes if ended in x.enclosing]
-        self.writes = [x for x in self.writes if x not in undone]
-        for write in undone:
-            write.undo()
+    def after_rollback(self, session: Session) -> None:
+        self._is_rolled_back = not session.in_nested_transaction()
 
     def after_transaction_end(self, _: Session, ended: SessionTransaction) -> None:
         if ended.parent is not None:
             return
+        if self._is_rolled_back:
+            self._undo(ended)
         writes, self.writes = self.writes, []
-        is_committed, self._is_committed = self._is_committed, False
+        is_committed = self._is_committed
+        self._is_committed = self._is_rolled_back = False
         # One that raises must not keep the others from being called.
         with ExitStack() as stack:
             for write in reversed(writes):
                 stack.callback(write.end, is_committed)
 
+    def after_soft_rollback(self, _: Session, ended: SessionTransaction) -> None:
+        self._undo(ended)
+
+    def _undo(self, ended: SessionTransaction) -> None:
+        undone = [x for x in self.writes if ended in x.enclosing]
+        self.writes = [x for x in self.writes if x not in undone]
+        for write in undone:
+            write.undo()
+
+
+_EVENTS = (
+    "before_commit",
+    "after_commit",
+    "after_rollback",
+    "after_transaction_end",
+    "after_soft_rollback",
+)
+
 
 def _follower_of(session: Session) -> _Follower:
     if _KEY not in session.info:
         session.info[_KEY] = follower = _Follower()
-        sa.event.listen(session, "before_commit", follower.before_commit)
-        sa.event.listen(session, "after_commit", follower.after_commit)
-        sa.event.listen(session, "after_soft_rollback", follower.after_soft_rollback)
-        sa.event.listen(
-            session, "after_transaction_end", follower.after_transaction_end
-        )
+        for event in _EVENTS:
+            sa.event.listen(session, event, getattr(follower, event))
     return t.cast(_Follower, session.info[_KEY])
 
 
