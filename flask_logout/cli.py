@@ -12,24 +12,39 @@ from flask.cli import AppGroup
 
 from . import doctor
 from . import tokens
-from .claims import session_of
 from .document import openapi
 from .errors import InvalidTokenError
+from .printing import describe
+from .printing import say
+from .printing import warn
+from .revocation import merge
 from .revocation import Revocation
 from .state import LogoutState
 from .terminal import forget_all
 from .terminal import identify
+from .terminal import is_json
 from .terminal import not_empty
+from .terminal import objects_in
 from .terminal import pass_state
 from .terminal import record_options
+
+_NO_OBJECT = (
+    "JWT_VERIFY_SUB is False, so a token's subject may be an object, and no such token"
+    " was revoked. If the identities of this app are objects, pass the complete object as"
+    " JSON."
+)
 
 
 def _revoke(
     state: LogoutState,
     revocations: t.Sequence[Revocation],
     record: t.Mapping[str, str | None],
+    exception: str = "",
 ) -> None:
-    state.revoke(revocations, reason=record["reason"], actor=record["actor"])
+    state.revoke(merge(revocations), reason=record["reason"], actor=record["actor"])
+    # One line, also if several issuers make several revocations.
+    for words in dict.fromkeys(map(describe, revocations)):
+        say(f"Revoked {words}{exception}.")
 
 
 @click.group("logout", cls=AppGroup)
@@ -43,27 +58,26 @@ def logout() -> None:
 @logout.command("init")
 @pass_state
 def _init(state: LogoutState, /) -> None:
-    """Create the table of revocations where it is missing.
+    """Create the table of revocations if it is missing.
 
-    For an app without migrations. What is there already stays as it is.
+    For an app without migrations. It doesn't change a table that exists.
     """
-    place = state.store.inspect()
-    place.create()
+    done = state.store.inspect().create()
     problem = doctor.check_store(state)
-    if problem is not None:
+    if problem is not None and not isinstance(problem, doctor.Note):
         raise click.ClickException(problem)
-    click.echo(f"{place.place[0].upper()}{place.place[1:]} is there.")
+    say(done)
 
 
 @logout.command("purge")
 @pass_state
 def _purge(state: LogoutState, /) -> None:
-    """Forget the revocations that no living token needs.
+    """Delete expired revocations.
 
-    Run it once a day. It deletes in small batches, so it may run at any time, beside
-    traffic and beside itself.
+    Run it once a day. It deletes in small batches, so it can run at any time, also while
+    the app serves requests.
     """
-    click.echo(f"Revocations forgotten: {forget_all(state, sys.stderr)}")
+    say(f"Deleted {forget_all(state, sys.stderr)} expired revocations.")
 
 
 @logout.command("token")
@@ -81,22 +95,19 @@ def _token(
 ) -> None:
     """Revoke one token.
 
-    Best give - as TOKEN: it is then read from standard input, and ends neither in the
-    history of the shell nor in the list of processes.
+    Pass - as TOKEN to read the token from standard input. This keeps it out of your shell
+    history and the process list.
 
-    Access and refresh tokens are taken, expired ones too, but no forged ones.
+    Accepts access and refresh tokens, including expired ones. The signature must be valid.
     """
     if token == "-":
         token = sys.stdin.buffer.read().decode(errors="replace")
     try:
         claims = tokens.decode(token.strip())
     except InvalidTokenError as e:
-        words = doctor.first_line(e)
-        raise click.ClickException(f"this is no token of the app: {words}.") from e
+        raise click.ClickException(f"Invalid token: {doctor.first_line(e)}.") from e
     make = state.of_logins if is_whole else state.of_token
     _revoke(state, make(claims), record)
-    is_whole = is_whole and session_of(claims) is not None
-    click.echo(f"Revoked: the token{', with its whole session' if is_whole else ''}.")
 
 
 @logout.command("session")
@@ -106,10 +117,9 @@ def _token(
 def _session(state: LogoutState, /, sid: str, **record: str | None) -> None:
     """Revoke every token of one login.
 
-    SID is the sid claim of its tokens; those of later refreshes are revoked too.
+    SID is the sid claim of its tokens. Tokens that a later refresh makes are revoked too.
     """
     _revoke(state, state.of_session(sid), record)
-    click.echo("Revoked: every token of the session.")
 
 
 @logout.command("user")
@@ -118,13 +128,13 @@ def _session(state: LogoutState, /, sid: str, **record: str | None) -> None:
     "--keep-session",
     metavar="SID",
     callback=not_empty,
-    help="Spare one login: the sid claim of its tokens.",
+    help="Keep one login: the sid claim of its tokens.",
 )
 @click.option(
     "--subject",
     "is_subject",
     is_flag=True,
-    help="IDENTITY is the sub claim of the tokens: keep the loader out of it.",
+    help="IDENTITY is the sub claim of the tokens. Don't call user_identity_loader.",
 )
 @record_options
 @pass_state
@@ -136,16 +146,18 @@ def _user(
     is_subject: bool,
     **record: str | None,
 ) -> None:
-    """Log a user out everywhere: revoke every token issued up to now.
+    """Log a user out everywhere: revoke all of a user's tokens.
 
-    IDENTITY is what the app gives to create_access_token; it passes through the app's
-    user_identity_loader, where it has one. The user may have been deleted.
+    IDENTITY is what the app passes to create_access_token. The command calls the app's
+    user_identity_loader, if it has one. The user may have been deleted.
     """
     subject = identity if is_subject else identify(identity)
-    revocations = state.of_subject(subject, keep_session=keep_session)
-    _revoke(state, revocations, record)
-    spared = "" if keep_session is None else ", save those of one session"
-    click.echo(f"Revoked: every token of the user issued up to now{spared}.")
+    names = dict.fromkeys((subject, *objects_in(subject)))
+    made = [x for y in names for x in state.of_subject(y, keep_session=keep_session)]
+    kept = "" if keep_session is None else f", except session {keep_session}"
+    _revoke(state, made, record, kept)
+    if not state.config.get("JWT_VERIFY_SUB", True) and not is_json(subject):
+        warn(_NO_OBJECT)
 
 
 @logout.command("everyone")
@@ -156,22 +168,21 @@ def _user(
 @record_options
 @pass_state
 def _everyone(state: LogoutState, /, **record: str | None) -> None:
-    """Log everybody out.
+    """Revoke all tokens of all users.
 
-    Every token of every user issued up to now is revoked: the panic button.
+    Use it after a leak, for example. It revokes every token that exists now.
     """
     _revoke(state, state.of_everyone(), record)
-    click.echo("Revoked: every token of every user issued up to now.")
 
 
 @logout.command("stats")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_state
 def _stats(state: LogoutState, /, as_json: bool) -> None:
-    """Count the revocations that are kept, by what they revoke.
+    """Count the stored revocations by what they revoke.
 
-    Live ones are still needed; expired ones go with the next purge. Oldest and newest
-    are the times at which the first and the last was kept, in UTC.
+    Live revocations are still needed. The next purge deletes expired ones. Oldest and
+    newest are the times, in UTC, at which the first and the last one was stored.
     """
     tallies = state.store.inspect().count_kinds(tokens.now())
     if as_json:
@@ -188,7 +199,7 @@ def _stats(state: LogoutState, /, as_json: bool) -> None:
 @logout.command("check")
 @pass_state
 def _check(state: LogoutState, /) -> None:
-    """Say what is wrong with the set-up of the app, and what to do.
+    """Report problems with the setup of the app and how to fix them.
 
     Prints one line per check: ok, note or problem. The exit status is 1 if there is a
     problem, so that a deployment can depend on it.
@@ -197,11 +208,11 @@ def _check(state: LogoutState, /) -> None:
     for name, check in doctor.CHECKS:
         finding = doctor.run(check, state)
         if finding is None:
-            click.echo(f"ok: {name}")
+            say(f"ok: {name}")
             continue
         is_note = isinstance(finding, doctor.Note)
         problems += not is_note
-        click.echo(f"{'note' if is_note else 'problem'}: {name}: {finding}")
+        say(f"{'note' if is_note else 'problem'}: {name}: {finding}")
     if problems:
         raise click.ClickException(f"problems found: {problems}.")
 

@@ -18,6 +18,7 @@ from .errors import LogoutError
 from .errors import StoreUnavailableError
 from .jwt_extended import LIFETIMES
 from .jwt_extended import read_lifetime
+from .printing import printable
 from .state import LogoutState
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
@@ -26,6 +27,10 @@ CLOCK_TOLERANCE = timedelta(seconds=1)
 _SECRET = "the secret (JWT_SECRET_KEY, or else SECRET_KEY)"
 # RFC 7518 3.2: at least as long as the hash.
 _SECRET_SIZES = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+
+# What a token contains may be as long as a request.
+_LINE_SIZE = 500
 
 
 class Note(str):
@@ -54,9 +59,10 @@ def first_line(error: Exception) -> str:
     """Cut what an error says to one line; what drivers add is the statement.
 
     :param error: the error.
-    :returns: the first line, without a full stop.
+    :returns: the first line, without a full stop, safe to print.
     """
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+    lines = str(error).splitlines() or [type(error).__name__]
+    return printable(lines[0][:_LINE_SIZE].rstrip(". "))
 
 
 def check_hook(state: LogoutState) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import typing as t
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from flask import current_app
 
 from . import doctor
 from . import tokens
+from .claims import text
 from .doctor import first_line
 from .errors import ConfigError
 from .errors import LogoutError
@@ -46,7 +48,7 @@ def record_options(command: t.Callable[P, None]) -> t.Callable[P, None]:
     :param command: the command.
     :returns: the command.
     """
-    actor = click.option("--actor", help="Who does it, for the record.")
+    actor = click.option("--actor", help="Who revokes, for the record.")
     reason = click.option("--reason", help="Why, for the record.")
     return reason(actor(command))
 
@@ -79,18 +81,43 @@ def identify(identity: str) -> str:
         return tokens.subject_for(identity)
     except Exception as e:  # noqa: B902  whatever the app's loader raises
         raise click.ClickException(
-            "the user_identity_loader of the app makes no subject of this IDENTITY"
-            f" ({type(e).__name__}: {first_line(e)}), so nothing was revoked. Give the"
-            " sub claim of the user's tokens, with --subject."
+            "user_identity_loader failed for this IDENTITY"
+            f" ({type(e).__name__}: {first_line(e)}), so nothing was revoked. Pass the sub"
+            " claim of the user's tokens with --subject."
         ) from e
 
 
+def is_json(subject: str) -> bool:
+    """Tell whether a subject is JSON, as that of an object or a number is.
+
+    :param subject: the subject.
+    :returns: whether it can be parsed.
+    """
+    try:
+        json.loads(subject)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def objects_in(subject: str) -> list[str]:
+    """Spell a subject as tokens do whose subject is the object that it describes.
+
+    :param subject: what somebody typed.
+    :returns: the canonical JSON, if this is an object that a valid token may carry.
+    """
+    value = json.loads(subject) if is_json(subject) else None
+    if isinstance(value, (dict, list)) and tokens.accepts_objects():
+        return [t.cast(str, text(value))]
+    return []
+
+
 def forget_all(state: LogoutState, output: t.TextIO) -> int:
-    """Purge, with a progress bar where it takes long and somebody looks on.
+    """Purge, with a progress bar if it takes long and somebody watches.
 
     :param state: the state of the app.
     :param output: where the bar goes, if that is a terminal.
-    :returns: how many revocations were forgotten.
+    :returns: how many revocations were deleted.
     """
     batches = state.purge()
     if not output.isatty():
@@ -99,7 +126,7 @@ def forget_all(state: LogoutState, output: t.TextIO) -> int:
     if expected <= PURGE_BATCH:
         return sum(batches)
     total = 0
-    with click.progressbar(length=expected, label="Forgetting", file=output) as bar:
+    with click.progressbar(length=expected, label="Deleting", file=output) as bar:
         for count in batches:
             total += count
             bar.update(count)

@@ -110,7 +110,7 @@ def subject_for(identity: t.Any) -> str:
 
 def _check_compound(kind: str) -> None:
     """Refuse a dict or a list that no valid token carries, or else warn."""
-    if identity_claim() == "sub" and _checks_subjects():
+    if not accepts_objects():
         raise ValueError(
             f"Invalid identity: a {kind}. Expected a string, because PyJWT rejects"
             " every token whose sub claim is not a string. Pass the string that"
@@ -123,10 +123,16 @@ def _check_compound(kind: str) -> None:
     )
 
 
-def _checks_subjects() -> bool:
-    """Whether PyJWT rejects a subject that is not a string, as it does from 2.10 on."""
-    return hasattr(jwt.exceptions, "InvalidSubjectError") and bool(
-        current_app.config.get("JWT_VERIFY_SUB", True)
+def accepts_objects() -> bool:
+    """Tell whether the app accepts tokens whose subject is a dict or a list.
+
+    :returns: ``False`` if PyJWT rejects a subject that is not a string, as it does from
+        2.10 on.
+    """
+    return (
+        identity_claim() != "sub"
+        or not current_app.config.get("JWT_VERIFY_SUB", True)
+        or not hasattr(jwt.exceptions, "InvalidSubjectError")
     )
 
 

@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 import typing as t
+from base64 import urlsafe_b64encode
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 from pathlib import Path
 
+import jwt
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -29,6 +31,7 @@ from flask_logout.terminal import forget_all
 
 from .conftest import dispose
 from .conftest import MakeApp
+from .conftest import SECRET
 from .tokens import claims_of
 from .tokens import expired
 from .tokens import get_status
@@ -38,15 +41,15 @@ from .tokens import tampered
 SILENT_URL = "mysql+pymysql://root@127.0.0.1:1/silent"
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 COMMANDS = {
-    "check": "Say what is wrong with the set-up of the app, and what to do.",
-    "everyone": "Log everybody out.",
-    "init": "Create the table of revocations where it is missing.",
+    "check": "Report problems with the setup of the app and how to fix them.",
+    "everyone": "Revoke all tokens of all users.",
+    "init": "Create the table of revocations if it is missing.",
     "openapi": "Print the OpenAPI document of the endpoint, as JSON.",
-    "purge": "Forget the revocations that no living token needs.",
+    "purge": "Delete expired revocations.",
     "session": "Revoke every token of one login.",
-    "stats": "Count the revocations that are kept, by what they revoke.",
+    "stats": "Count the stored revocations by what they revoke.",
     "token": "Revoke one token.",
-    "user": "Log a user out everywhere: revoke every token issued up to now.",
+    "user": "Log a user out everywhere: revoke all of a user's tokens.",
 }
 NEED_THE_TABLE = [
     ["purge"],
@@ -71,6 +74,22 @@ def run(app: Flask, *arguments: str, stdin: str | bytes = "") -> Outcome:
     result = runner.invoke(args=["logout", *arguments], input=stdin)
     assert isinstance(result.exception, SystemExit | None), result.exc_info
     return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def run_now(app: Flask, *arguments: str) -> Outcome:
+    """Run a command; its cutoff is checked, and called NOW in what is given."""
+    before = datetime.now(timezone.utc)
+    outcome = run(app, *arguments)
+    instant = re.compile(r"[\d-]{10} [\d:.]+\+00:00")
+    for found in instant.findall(outcome.stdout):
+        cutoff = datetime.fromisoformat(found)
+        assert before <= cutoff <= datetime.now(timezone.utc)
+    return outcome._replace(stdout=instant.sub("NOW", outcome.stdout))
+
+
+def jti_of(token: str) -> str:
+    """Read the id of a token."""
+    return str(claims_of(token)["jti"])
 
 
 def drop_table(app: Flask) -> None:
@@ -129,11 +148,12 @@ def test_what_revokes_takes_a_reason_and_an_actor(
 def test_init_creates_the_table_once(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     drop_table(app)
-    created = Outcome(0, "The table logout_revocation is there.\n", "")
     assert run(app, "stats").status == 1
-    assert run(app, "init") == created
+    created = "Created table logout_revocation.\n"
+    assert run(app, "init") == Outcome(0, created, "")
     assert run(app, "everyone", "--yes").status == 0
-    assert run(app, "init") == created
+    exists = "Table logout_revocation already exists.\n"
+    assert run(app, "init") == Outcome(0, exists, "")
     assert json.loads(run(app, "stats", "--json").stdout)["everyone"]["live"] == 1
 
 
@@ -156,8 +176,8 @@ def test_init_does_not_pass_off_another_table_as_ours(make_app: MakeApp) -> None
 def test_purge_forgets_what_has_expired(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     add(app, Revocation(b"a" * 16, "token", PAST), Revocation(b"b" * 16, "token", None))
-    assert run(app, "purge") == Outcome(0, "Revocations forgotten: 1\n", "")
-    assert run(app, "purge") == Outcome(0, "Revocations forgotten: 0\n", "")
+    assert run(app, "purge") == Outcome(0, "Deleted 1 expired revocations.\n", "")
+    assert run(app, "purge") == Outcome(0, "Deleted 0 expired revocations.\n", "")
 
 
 def purge_on_a_terminal(app: Flask, count: int) -> tuple[int, str]:
@@ -180,7 +200,7 @@ def purge_on_a_terminal(app: Flask, count: int) -> tuple[int, str]:
 def test_a_long_purge_shows_its_progress_on_a_terminal(make_app: MakeApp) -> None:
     forgotten, seen = purge_on_a_terminal(make_app(), 1001)
     assert forgotten == 1001
-    assert "Forgetting" in seen and "99%" in seen and "100%" in seen
+    assert "Deleting" in seen and "99%" in seen and "100%" in seen
 
 
 def test_a_short_purge_shows_no_progress(make_app: MakeApp) -> None:
@@ -197,7 +217,7 @@ def test_token_revokes_that_token(make_app: MakeApp, name: str, by: str) -> None
         outcome = run(app, "token", "-", stdin=f" {token}\n")
     else:
         outcome = run(app, "token", token)
-    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    assert outcome == Outcome(0, f"Revoked token {jti_of(token)} of subject ada.\n", "")
     expected = (401, 200) if name == "access" else (200, 401)
     assert get_status(app.test_client(), pair) == expected
 
@@ -206,10 +226,13 @@ def test_token_takes_its_session_along_if_told(make_app: MakeApp) -> None:
     app = make_app()
     pair = make_pair(app, additional_claims=session_claims())
     outcome = run(app, "token", "-", stdin=pair.access)
-    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    words = f"Revoked token {jti_of(pair.access)} of subject ada.\n"
+    assert outcome == Outcome(0, words, "")
     assert get_status(app.test_client(), pair) == (401, 200)
     outcome = run(app, "token", "-", "--session", stdin=pair.access)
-    assert outcome == Outcome(0, "Revoked: the token, with its whole session.\n", "")
+    sid = claims_of(pair.access)["sid"]
+    words = f"Revoked every token of session {sid} of subject ada.\n"
+    assert outcome == Outcome(0, words, "")
     assert get_status(app.test_client(), pair) == (401, 401)
 
 
@@ -217,7 +240,8 @@ def test_a_token_without_a_session_goes_alone(make_app: MakeApp) -> None:
     app = make_app()
     pair = make_pair(app)
     outcome = run(app, "token", "-", "--session", stdin=pair.access)
-    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    words = f"Revoked token {jti_of(pair.access)} of subject ada.\n"
+    assert outcome == Outcome(0, words, "")
     assert get_status(app.test_client(), pair) == (401, 200)
 
 
@@ -226,14 +250,14 @@ def test_token_takes_an_expired_token_and_keeps_the_record(make_app: MakeApp) ->
     token = expired(app).access
     record = ["--reason", "found in a log", "--actor", "ops"]
     outcome = run(app, "token", "-", *record, stdin=token)
-    assert outcome == Outcome(0, "Revoked: the token.\n", "")
+    assert outcome == Outcome(0, f"Revoked token {jti_of(token)} of subject ada.\n", "")
     assert record_of(app, token) == ("found in a log", "ops")
 
 
 def test_token_refuses_a_forged_token_and_does_not_repeat_it(make_app: MakeApp) -> None:
     app = make_app()
     token = tampered(make_pair(app).access)
-    error = "Error: this is no token of the app: Signature verification failed.\n"
+    error = "Error: Invalid token: Signature verification failed.\n"
     assert run(app, "token", "-", stdin=token) == Outcome(1, "", error)
     assert run(app, "token", token) == Outcome(1, "", error)
 
@@ -242,7 +266,55 @@ def test_token_refuses_a_forged_token_and_does_not_repeat_it(make_app: MakeApp) 
 def test_token_refuses_garbage(make_app: MakeApp, garbage: str | bytes) -> None:
     status, stdout, stderr = run(make_app(), "token", "-", stdin=garbage)
     assert (status, stdout) == (1, "")
-    assert re.fullmatch(r"Error: this is no token of the app: [^\n]+\.\n", stderr)
+    assert re.fullmatch(r"Error: Invalid token: [^\n]+\.\n", stderr)
+
+
+ESCAPES = "\x1b]0;owned\x07\u202e\u200b\x9b31m"
+SEEN = "�]0;owned����31m"
+
+
+def encode(part: object) -> str:
+    """Encode a part of a token."""
+    return urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def test_a_hostile_header_cannot_write_on_the_terminal(make_app: MakeApp) -> None:
+    header = {"alg": "HS256", "crit": [ESCAPES + 1000 * "x"]}
+    token = f"{encode(header)}.{encode({'sub': 'ada'})}.AAAA"
+    status, stdout, stderr = run(make_app(), "token", "-", stdin=token)
+    assert (status, stdout) == (1, "")
+    assert stderr[:-1].isprintable()
+    assert SEEN in stderr or "owned" not in stderr  # as older versions of PyJWT say it
+    assert len(stderr) < 600
+
+
+def test_hostile_claims_cannot_write_on_the_terminal(make_app: MakeApp) -> None:
+    app = make_app()
+    token = make_pair(app, f"ada{ESCAPES}", additional_claims={"jti": ESCAPES}).access
+    outcome = run(app, "token", "-", stdin=token)
+    assert outcome == Outcome(0, f"Revoked token {SEEN} of subject ada{SEEN}.\n", "")
+    outcome = run(app, "session", f"5b2c{ESCAPES}")
+    words = f"Revoked every token of session 5b2c{SEEN}.\n"
+    assert outcome == Outcome(0, words, "")
+    outcome = run_now(app, "user", "ada", "--keep-session", ESCAPES)
+    words = (
+        "Revoked every login of subject ada that began at or before NOW, except session"
+    )
+    assert outcome == Outcome(0, f"{words} {SEEN}.\n", "")
+
+
+def test_a_token_without_a_jti_is_revoked(make_app: MakeApp) -> None:
+    app = make_app()
+    token = jwt.encode({"sub": "ada", "iat": 1}, SECRET)
+    outcome = run(app, "token", "-", stdin=token)
+    words = "Revoked token without a jti of subject ada.\n"
+    assert outcome == Outcome(0, words, "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    done = run_flask(tmp_path, "session", "é→", env={"PYTHONIOENCODING": "latin1"})
+    words = "Revoked every token of session é\\u2192.\n"
+    assert (done.returncode, done.stdout.decode("latin1")) == (0, words)
 
 
 def test_token_names_a_secret_that_is_missing(make_app: MakeApp) -> None:
@@ -261,7 +333,8 @@ def test_session_revokes_every_token_of_a_login(make_app: MakeApp) -> None:
     claims = session_claims()
     pair, other = make_pair(app, additional_claims=claims), make_pair(app)
     outcome = run(app, "session", claims["sid"])
-    assert outcome == Outcome(0, "Revoked: every token of the session.\n", "")
+    words = f"Revoked every token of session {claims['sid']}.\n"
+    assert outcome == Outcome(0, words, "")
     assert get_status(app.test_client(), pair) == (401, 401)
     assert get_status(app.test_client(), other) == (200, 200)
 
@@ -271,8 +344,8 @@ def test_user_revokes_the_tokens_of_one_user(
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     ada, bob = make_pair(app, "ada"), make_pair(app, "bob")
-    expected = "Revoked: every token of the user issued up to now.\n"
-    assert run(app, "user", "ada") == Outcome(0, expected, "")
+    words = "Revoked every login of subject ada that began at or before NOW.\n"
+    assert run_now(app, "user", "ada") == Outcome(0, words, "")
     assert get_status(app.test_client(), ada) == (401, 401)
     assert get_status(app.test_client(), bob) == (200, 200)
 
@@ -282,9 +355,11 @@ def test_user_spares_the_session_to_keep(make_app: MakeApp) -> None:
     claims = session_claims()
     kept = make_pair(app, additional_claims=claims)
     ended = make_pair(app, additional_claims=session_claims())
-    outcome = run(app, "user", "ada", "--keep-session", claims["sid"])
-    words = "Revoked: every token of the user issued up to now, save those of one"
-    assert outcome == Outcome(0, f"{words} session.\n", "")
+    outcome = run_now(app, "user", "ada", "--keep-session", claims["sid"])
+    words = (
+        "Revoked every login of subject ada that began at or before NOW, except session"
+    )
+    assert outcome == Outcome(0, f"{words} {claims['sid']}.\n", "")
     assert get_status(app.test_client(), kept) == (200, 200)
     assert get_status(app.test_client(), ended) == (401, 401)
 
@@ -292,6 +367,49 @@ def test_user_spares_the_session_to_keep(make_app: MakeApp) -> None:
 def set_identity_loader(app: Flask, loader: t.Callable[[t.Any], t.Any]) -> None:
     """Turn identities into subjects."""
     app.extensions["flask-jwt-extended"].user_identity_loader(loader)
+
+
+def test_user_is_logged_out_once_for_several_issuers(make_app: MakeApp) -> None:
+    app = make_app(JWT_ENCODE_ISSUER="me", JWT_DECODE_ISSUER=["me", "you"])
+    words = "Revoked every login of subject ada that began at or before NOW.\n"
+    assert run_now(app, "user", "ada") == Outcome(0, words, "")
+
+
+@pytest.mark.parametrize("options", [[], ["--subject"]])
+def test_user_takes_an_object_as_json(make_app: MakeApp, options: list[str]) -> None:
+    app = make_app(JWT_VERIFY_SUB=False)
+    pair, text = (
+        make_pair(app, {"id": 7, "a": [1]}),
+        make_pair(app, '{"id": 7, "a": [1]}'),
+    )
+    outcome = run_now(app, "user", '{"id": 7, "a": [1]}', *options)
+    words = "Revoked every login of subject %s that began at or before NOW.\n"
+    expected = words % '{"id": 7, "a": [1]}' + words % '{"a":[1],"id":7}'
+    assert outcome == Outcome(0, expected, "")
+    assert get_status(app.test_client(), pair) == (401, 401)
+    assert get_status(app.test_client(), text) == (401, 401)
+
+
+@pytest.mark.parametrize("identity", ["7", "[]", "null", "ada", "{", 9999 * "["])
+def test_user_warns_where_no_object_can_match(make_app: MakeApp, identity: str) -> None:
+    app = make_app(JWT_VERIFY_SUB=False)
+    status, _, stderr = run(app, "user", identity)
+    warning = (
+        "Warning: JWT_VERIFY_SUB is False, so a token's subject may be an object, and no"
+        " such token was revoked. If the identities of this app are objects, pass the"
+        " complete object as JSON.\n"
+    )
+    assert (status, stderr) == (0, "" if identity in {"7", "[]", "null"} else warning)
+
+
+def test_user_refuses_an_object_that_no_valid_token_carries(make_app: MakeApp) -> None:
+    app = make_app()
+    set_identity_loader(app, lambda identity: {"id": identity})
+    status, stdout, stderr = run(app, "user", "7")
+    assert (status, stdout) == (1, "")
+    assert stderr.startswith(
+        "Error: user_identity_loader failed for this IDENTITY (Val"
+    )
 
 
 def test_user_goes_through_the_loader_of_the_app(make_app: MakeApp) -> None:
@@ -310,9 +428,9 @@ def test_user_takes_the_subject_where_the_loader_wants_an_object(
     set_identity_loader(app, lambda user: str(user.year))
     pair = make_pair(app, PAST)
     error = (
-        "Error: the user_identity_loader of the app makes no subject of this IDENTITY"
-        " (AttributeError: 'str' object has no attribute 'year'), so nothing was"
-        " revoked. Give the sub claim of the user's tokens, with --subject.\n"
+        "Error: user_identity_loader failed for this IDENTITY (AttributeError: 'str'"
+        " object has no attribute 'year'), so nothing was revoked. Pass the sub claim of"
+        " the user's tokens with --subject.\n"
     )
     assert run(app, "user", "2020") == Outcome(1, "", error)
     assert get_status(app.test_client(), pair) == (200, 200)
@@ -323,8 +441,8 @@ def test_user_takes_the_subject_where_the_loader_wants_an_object(
 def test_everyone_revokes_the_tokens_of_everybody(make_app: MakeApp) -> None:
     app = make_app()
     pair = make_pair(app)
-    expected = "Revoked: every token of every user issued up to now.\n"
-    assert run(app, "everyone", "--yes") == Outcome(0, expected, "")
+    words = "Revoked every login of every user that began at or before NOW.\n"
+    assert run_now(app, "everyone", "--yes") == Outcome(0, words, "")
     assert get_status(app.test_client(), pair) == (401, 401)
 
 
@@ -461,19 +579,37 @@ def test_openapi_prints_the_document_of_the_app(
     assert json.loads(stdout) == openapi(**arguments)
 
 
+def run_flask(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``flask logout`` in a process of its own, on the app of a file."""
+    paths = os.pathsep.join([str(folder), str(Path(__file__).parents[1])])
+    if not (folder / "app.py").exists():
+        (folder / "app.py").write_text(APP)
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "logout", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, **(env or {})},
+        capture_output=True,
+    )
+
+
+APP = """
+from flask import Flask
+from flask_logout import LogoutExtension
+
+app = Flask("app", instance_path=__import__("os").getcwd())
+app.config["JWT_SECRET_KEY"] = 32 * "x"
+LogoutExtension(app)
+"""
+
+
 def test_the_flask_command_fails_without_a_traceback_or_a_log_line(
     tmp_path: Path,
 ) -> None:
     code = "from tests.test_cli import make_silent_app\napp = make_silent_app()\n"
     (tmp_path / "app.py").write_text(code)
-    command = [sys.executable, "-m", "flask", "--app", "app", "logout", "everyone"]
-    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
-    done = subprocess.run(
-        [*command, "--yes"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"Error: the store did not answer [^\n]+\n", done.stderr)
+    done = run_flask(tmp_path, "everyone", "--yes")
+    assert (done.returncode, done.stdout) == (1, b"")
+    error = rb"Error: the store did not answer [^\n]+\n"
+    assert re.fullmatch(error, done.stderr)

@@ -145,8 +145,11 @@ class Inspection(t.Protocol):
     place: str
     """What the store is called in messages, without credentials."""
 
-    def create(self) -> None:
-        """Make the place where revocations are kept, where it is missing."""
+    def create(self) -> str:
+        """Create the table if it is missing.
+
+        :returns: what it did, in a sentence.
+        """
 
     def clear(self) -> None:
         """Forget everything, for the tests of apps alone."""

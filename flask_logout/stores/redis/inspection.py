@@ -35,10 +35,11 @@ class RedisInspection:
         self._script = script
         self.place = link.place
 
-    def create(self) -> None:
-        """See :meth:`.Inspection.create`. There is nothing to make, but to try it."""
+    def create(self) -> str:
+        """See :meth:`.Inspection.create`. It only tries whether Redis answers."""
         for node in self._link.names_of_nodes():
             self._link.run_on(node, [("SCRIPT LOAD", self._script)])
+        return f"Nothing to create: {self.place} needs no table."
 
     def clear(self) -> None:
         """See :meth:`.Inspection.clear`. Only what bears our name is forgotten."""

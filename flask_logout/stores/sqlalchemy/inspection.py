@@ -37,14 +37,19 @@ class SQLAlchemyInspection:
         self._table = table
         self._engine = engine
 
-    def create(self) -> None:
+    def create(self) -> str:
         """See :meth:`.Inspection.create`."""
+        is_missing = self._list_faults() is None
         self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
         is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
         for index in self._missing_indexes():
             # MySQL has no IF NOT EXISTS here.
             create = sa.schema.CreateIndex(index, if_not_exists=not is_mysql)
             self._engine.execute(create)
+        name = self._table.name
+        return (
+            f"Created table {name}." if is_missing else f"Table {name} already exists."
+        )
 
     def clear(self) -> None:
         """See :meth:`.Inspection.clear`."""
