@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 from datetime import timedelta
 
@@ -147,7 +148,29 @@ def check_lifetimes(state: LogoutState) -> str | None:
             " revocation of a session or a user is forgotten while its tokens still"
             f" live. Set it to {longest} or more, or leave it out."
         )
-    return None
+    return _find_longer_lifetime(state)
+
+
+def _find_longer_lifetime(state: LogoutState) -> str | None:
+    """Find a revocation that was stored for tokens with a longer lifetime."""
+    settings, now = state.settings, tokens.now()
+    kept = tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+    end = kept.of_lifetime(now + CLOCK_TOLERANCE)
+    try:
+        last = state.store.inspect().read_last_expiry()
+    except StoreUnavailableError:
+        # The check of the store reports it.
+        return None
+    if last is None or end is None or kept.max_lifetime is None or last <= end:
+        return None
+    days = math.ceil((kept.max_lifetime + (last - end)) / timedelta(days=1))
+    return (
+        f"a stored revocation is kept until {last:%Y-%m-%d %H:%M} UTC, but by the present"
+        f" settings a new one is kept until {end:%Y-%m-%d %H:%M} UTC. A lifetime was"
+        " shortened, or a token was issued with a longer one, so a revocation may be"
+        " deleted while its tokens are still valid. Set LOGOUT_MAX_TOKEN_LIFETIME to"
+        f" timedelta(days={days}) or more until the last of these tokens has expired."
+    )
 
 
 def check_margin(state: LogoutState) -> str | None:

@@ -13,6 +13,7 @@ import time_machine
 from flask import Flask
 from flask_jwt_extended import JWTManager
 
+from flask_logout import LogoutExtension
 from flask_logout.doctor import CHECKS
 
 from .conftest import MakeApp
@@ -234,6 +235,28 @@ def test_revocations_that_are_forgotten_too_early_are_found(
         " still live. Set it to 30 days, 0:00:00 or more, or leave it out."
     )
     assert examine(app) == ({} if days == 30 else {"token lifetimes": expected})
+
+
+def test_a_lifetime_that_was_shortened_is_found(
+    make_app: MakeApp, database_url: str
+) -> None:
+    """The store still holds a revocation for the tokens of before (issue 27)."""
+    place = {"SQLALCHEMY_DATABASE_URI": database_url}
+    with make_app(**place).app_context():
+        LogoutExtension().revoke_user("ada")
+    short = {**place, "JWT_REFRESH_TOKEN_EXPIRES": timedelta(days=1)}
+    (problem,) = examine(make_app(**short)).items()
+    assert problem[0] == "token lifetimes"
+    assert re.fullmatch(
+        r"a stored revocation is kept until [\d-]{10} [\d:]{5} UTC, but by the present"
+        r" settings a new one is kept until [\d-]{10} [\d:]{5} UTC\. A lifetime was"
+        r" shortened, or a token was issued with a longer one, so a revocation may be"
+        r" deleted while its tokens are still valid\. Set LOGOUT_MAX_TOKEN_LIFETIME to"
+        r" timedelta\(days=30\) or more until the last of these tokens has expired\.",
+        problem[1],
+    )
+    remedy = {**short, "LOGOUT_MAX_TOKEN_LIFETIME": timedelta(days=30)}
+    assert examine(make_app(**remedy)) == {}
 
 
 @pytest.mark.parametrize("leeway", [61, timedelta(seconds=61), 60])

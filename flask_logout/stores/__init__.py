@@ -174,6 +174,13 @@ class Inspection(t.Protocol):
         :returns: its present, aware UTC.
         """
 
+    def read_last_expiry(self) -> datetime | None:
+        """Read until when the revocation that is kept longest is kept.
+
+        :returns: aware UTC. ``None``: none has an end, or the store cannot tell without
+            reading everything.
+        """
+
     def list_problems(self) -> list[str]:
         """Say what is wrong with the place where revocations are kept.
 

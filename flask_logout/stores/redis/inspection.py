@@ -71,6 +71,10 @@ class RedisInspection:
         node = self._link.names_of_nodes()[0]
         return from_clock(self._link.run_on(node, [("TIME",)])[0])
 
+    def read_last_expiry(self) -> datetime | None:
+        """See :meth:`.Inspection.read_last_expiry`. Redis has no index of it."""
+        return None
+
     def list_problems(self) -> list[str]:
         """See :meth:`.Inspection.list_problems`. Each is a way in which it forgets."""
         return [

@@ -91,6 +91,12 @@ class SQLAlchemyInspection:
         rows, _ = self._engine.execute(sa.select(sa.type_coerce(now, INSTANT)))
         return to_utc(rows[0][0])
 
+    def read_last_expiry(self) -> datetime | None:
+        """See :meth:`.Inspection.read_last_expiry`. It reads one entry of an index."""
+        last = sa.func.max(self._table.c.expires_at, type_=INSTANT)
+        rows, _ = self._engine.execute(sa.select(last))
+        return rows[0][0] and to_utc(rows[0][0])
+
     def list_problems(self) -> list[str]:
         """See :meth:`.Inspection.list_problems`."""
         faults, name = self._list_faults(), self._table.name
