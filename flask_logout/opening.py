@@ -63,7 +63,7 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
                 " SQLALCHEMY_BINDS, or None for the default database."
             )
         app_engine = db.engines[bind_key]
-    _check_dialect(app_engine.dialect.name)
+    _check_dialect(app_engine.dialect)
     engine = OwnEngine(engine_for(app_engine, settings.timeout), settings.timeout)
     table = make_table(db.metadatas[bind_key], settings.table_name)
     store = SQLAlchemyStore(table, engine)
@@ -87,18 +87,24 @@ def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
             " postgresql+psycopg://user@localhost/database, or None for the app's"
             " database."
         ) from None
-    _check_dialect(dialect.name)
+    _check_dialect(dialect)
     _check_driver(dialect)
     engine = OwnEngine(lambda _: engine_of(url, settings.timeout), settings.timeout)
     return SQLAlchemyStore(make_table(sa.MetaData(), settings.table_name), engine)
 
 
-def _check_dialect(name: str) -> None:
-    if name not in DIALECTS:
+def _check_dialect(dialect: sa.Dialect | type[sa.Dialect]) -> None:
+    if dialect.name not in DIALECTS:
         raise ConfigError(
-            f"Unsupported database: {name}. Expected one of"
+            f"Unsupported database: {dialect.name}. Expected one of"
             f" {', '.join(sorted(DIALECTS))}. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to"
             " a database of that kind."
+        )
+    if dialect.driver == "pyodbc":
+        raise ConfigError(
+            "Unsupported database driver: pyodbc, which cuts off fractions of a second."
+            " Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL by mysql://"
+            " or mysql+pymysql://."
         )
 
 

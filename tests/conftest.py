@@ -27,10 +27,17 @@ POSTGRESQL_URL = os.environ.get(
 MARIADB_URL = os.environ.get(
     "TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test"
 )
+# Every synchronous driver that SQLAlchemy lists, but for pyodbc.
 SERVERS = {
     "postgresql+psycopg": POSTGRESQL_URL,
     "postgresql+psycopg2": POSTGRESQL_URL,
+    "postgresql+pg8000": POSTGRESQL_URL,
+    "postgresql+psycopg2cffi": POSTGRESQL_URL,
+    "mysql+mysqldb": MARIADB_URL,
     "mysql+pymysql": MARIADB_URL,
+    "mariadb+mariadbconnector": MARIADB_URL,
+    "mysql+mysqlconnector": MARIADB_URL,
+    "mysql+cymysql": MARIADB_URL,
 }
 
 
@@ -43,10 +50,13 @@ class MakeApp(t.Protocol):
 def server_url(driver: str) -> sa.URL:
     """Name a server that answers, or skip the test; under CI, fail it."""
     url = sa.make_url(SERVERS[driver]).set(drivername=driver)
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+    except ImportError as e:
+        pytest.skip(f"{e}: pip install -e '.[test,drivers]'")
     try:
         engine.connect().close()
-    except sa.exc.OperationalError as e:
+    except sa.exc.DBAPIError as e:
         message = f"no {driver} server answers at {url.host}:{url.port}: {e.orig}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)

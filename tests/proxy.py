@@ -58,7 +58,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self.round_trips = 0
-        """How often a client has spoken after its server had, or first of all."""
+        """How often the server has answered."""
         self.connections = 0
         """How many connections were taken."""
         self._address = (host, port)
@@ -198,7 +198,8 @@ class Proxy:
             # The other end may still be owed what is under way.
             link.open_ends.discard(end)
         else:
-            self.round_trips += is_request and not link.is_asking
+            # Whatever a client sends without waiting for an answer costs no time.
+            self.round_trips += link.is_asking and not is_request
             link.is_asking = is_request
             if self._is_to_cut(is_request):
                 self._send(target, data[: len(data) // 2])
@@ -290,8 +291,8 @@ def new_redis() -> t.Iterator[sa.URL]:
         client.flushdb()
 
 
-class Interrupted(Exception):
-    """What a signal raises, as where an app bounds its own work by an alarm."""
+class Interrupted(BaseException):
+    """What a signal raises in the middle of a wait, like the ``Timeout`` of gevent."""
 
 
 @contextmanager

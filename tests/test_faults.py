@@ -72,14 +72,15 @@ DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 CUTS = ["requests", "replies"]
 CHECKOUT = Path(__file__).parent.parent
 
-# psycopg2 waits for a server that is silent until the connection breaks.
-with_a_bound = pytest.mark.parametrize(
+# psycopg2 ignores signals while it waits.
+with_signals = pytest.mark.parametrize(
     "served", ["postgresql+psycopg", "mysql+pymysql"], indirect=True
 )
-with_psycopg = pytest.mark.parametrize("served", ["postgresql+psycopg"], indirect=True)
-with_psycopg2 = pytest.mark.parametrize(
-    "served", ["postgresql+psycopg2"], indirect=True
+# PyMySQL limits each wait for a byte, but not all of them together.
+with_a_total = pytest.mark.parametrize(
+    "served", ["postgresql+psycopg", "postgresql+psycopg2"], indirect=True
 )
+with_psycopg = pytest.mark.parametrize("served", ["postgresql+psycopg"], indirect=True)
 
 # Python 3.12 warns of it while any thread runs, as that of a proxy does.
 may_fork = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -283,7 +284,7 @@ def test_a_purge_that_is_cut_loses_nothing(
     ledger.settle()
 
 
-@with_a_bound  # Within psycopg2, no signal is heard.
+@with_signals
 def test_what_is_interrupted_is_answered_to_nobody(reached: Reached) -> None:
     app, proxy = reached
     ledger, client, logout = Ledger(app), app.test_client(), LogoutExtension()
@@ -389,7 +390,6 @@ def test_a_server_whose_answers_come_byte_by_byte(reached: Reached) -> None:
     ledger.settle()
 
 
-@with_a_bound
 def test_a_server_that_falls_silent(reached: Reached, hasty: Flask) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), hasty.test_client()
@@ -414,7 +414,6 @@ def connect(app: Flask) -> None:
         pass
 
 
-@with_a_bound
 def test_a_logout_at_which_a_server_falls_silent(
     reached: Reached, hasty: Flask
 ) -> None:
@@ -430,7 +429,7 @@ def test_a_logout_at_which_a_server_falls_silent(
     assert Ledger(app).log_out(app.test_client(), pair) in {200, 401}
 
 
-@with_psycopg  # PyMySQL bounds each wait for a byte, not all of them
+@with_a_total
 def test_a_server_whose_answer_takes_for_ever(reached: Reached, hasty: Flask) -> None:
     app, proxy = reached
     ledger = Ledger(app)
@@ -439,23 +438,6 @@ def test_a_server_whose_answer_takes_for_ever(reached: Reached, hasty: Flask) ->
     proxy.slow(trickle=0.5)
     with at_most(TIMEOUT, proxy):
         assert ledger.visit(hasty.test_client(), ledger.acknowledged[0]) == 503
-    proxy.heal()
-    ledger.settle()
-
-
-@with_psycopg2
-def test_psycopg2_goes_on_after_a_server_that_was_silent(reached: Reached) -> None:
-    app, proxy = reached
-    ledger, client = Ledger(app), app.test_client()
-    assert ledger.log_out(client, make_pair(app)) == 200
-    (dead,) = ledger.acknowledged
-    with ThreadPoolExecutor(1) as pool:
-        for wake in (proxy.heal, proxy.refuse):
-            connect(app)
-            proxy.stall()
-            task = pool.submit(ledger.visit, app.test_client(), dead)
-            wake()
-            assert task.result(PATIENCE) == (401 if wake == proxy.heal else 503)
     proxy.heal()
     ledger.settle()
 
@@ -471,11 +453,6 @@ def test_a_table_that_another_has_locked(reached: Reached, hasty: Flask) -> None
                 assert ledger.visit(hasty.test_client(), pair) == 503
         with at_most(TIMEOUT):
             assert ledger.log_out(hasty.test_client(), alive) == 503
-    if (
-        sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"]).get_driver_name()
-        == "psycopg2"
-    ):
-        dispose(app)
     assert get_status(client, alive) == (200, 200)
     assert ledger.log_out(client, alive) == 200
     ledger.settle()
@@ -488,10 +465,6 @@ def locked_table(app: Flask) -> t.Iterator[None]:
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     table = app.extensions["logout"].settings.table_name
     is_mysql = engine.dialect.name == "mysql"
-    if engine.dialect.driver == "psycopg2":
-        # What the documentation tells an operator who uses psycopg2 to set.
-        set_on_database(url, f"statement_timeout = {round(TIMEOUT * 1000)}")
-        dispose(app)
     with engine.connect() as connection:
         mode = "WRITE" if is_mysql else "IN ACCESS EXCLUSIVE MODE"
         keyword = "TABLES" if is_mysql else "TABLE"

@@ -88,9 +88,9 @@ def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
             " Expected a synchronous driver, such as postgresql+psycopg or mysql+pymysql.",
         ),
         (
-            "mysql+cymysql://secret@host/db",
-            "The driver for LOGOUT_STORE_URI, mysql+cymysql, can't be imported: No module"
-            " named 'cymysql'. Install it, or name another one, such as"
+            "sqlite+pysqlcipher://:secret@/db",
+            "The driver for LOGOUT_STORE_URI, sqlite+pysqlcipher, can't be imported: No"
+            " module named 'pysqlcipher3'. Install it, or name another one, such as"
             " postgresql+psycopg or mysql+pymysql.",
         ),
     ],

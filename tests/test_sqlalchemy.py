@@ -134,6 +134,7 @@ def test_a_server_that_is_not_there_is_unavailable(make_app: MakeApp) -> None:
         JWT_SECRET_KEY="k" * 32,
         SQLALCHEMY_DATABASE_URI="postgresql+psycopg://u:secret@127.0.0.1:1/none",
     )
+    SQLAlchemy(app)
     LogoutExtension(app)
     with app.app_context():
         with pytest.raises(StoreUnavailableError) as caught:

@@ -10,6 +10,14 @@ from .connecting import COMMITS
 
 Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
 
+_CURSOR = "logout_cursor"
+
+# How PostgreSQL spells values that need no escaping.
+_LITERALS: dict[type, t.Callable[[t.Any], str]] = {
+    bytes: lambda value: f"'\\x{value.hex()}'::bytea",
+    int: str,
+}
+
 
 class CompiledQuery:
     """A query that is compiled once, and run on the driver's own cursor.
@@ -20,7 +28,7 @@ class CompiledQuery:
 
     def __init__(self, statement: Query, engine: sa.Engine) -> None:
         options = engine.get_execution_options()
-        self.is_plain = not options.keys() & {"schema_translate_map", COMMITS}
+        self._is_special = options.keys() & {"schema_translate_map", COMMITS}
         compiled = statement.compile(dialect=engine.dialect)
         self._sql = str(compiled)
         self._names = compiled.positiontup if compiled.positional else None
@@ -33,6 +41,15 @@ class CompiledQuery:
             for column in statement.selected_columns
         ]
         self._is_native = not any(self._processors)
+        # With parameters, pg8000 makes three round trips of a statement.
+        self._is_inlined = engine.dialect.driver == "pg8000"
+
+    def is_plain(self) -> bool:
+        """Say whether the query can do without SQLAlchemy.
+
+        :returns: whether to call :meth:`run`.
+        """
+        return not self._is_special
 
     def run(
         self, connection: sa.PoolProxiedConnection, parameters: t.Mapping[str, t.Any]
@@ -47,12 +64,18 @@ class CompiledQuery:
         if self._constants:
             parameters = {**self._constants, **parameters}
         bound = parameters if names is None else [parameters[name] for name in names]
+        sql = self._sql
+        if self._is_inlined and all(type(value) in _LITERALS for value in bound):
+            sql, bound = _inline(sql, bound), []
         rows: t.Sequence[t.Sequence[t.Any]] | None = None
         try:
-            cursor = connection.cursor()
-            cursor.execute(self._sql, bound)
+            # One cursor for as long as the connection lives: for each that is made,
+            # MySQL Connector/Python asks whether the server is there.
+            cursor = connection.info.get(_CURSOR)
+            if cursor is None:
+                cursor = connection.info[_CURSOR] = connection.cursor()
+            cursor.execute(sql, bound)
             rows = cursor.fetchall()
-            cursor.close()
         finally:
             # What was interrupted must not be answered to somebody else.
             connection.invalidate() if rows is None else connection.close()
@@ -63,6 +86,10 @@ class CompiledQuery:
             value if process is None else process(value)
             for value, process in zip(row, self._processors, strict=True)
         ]
+
+
+def _inline(sql: str, values: t.Iterable[t.Any]) -> str:
+    return sql % tuple(_LITERALS[type(value)](value) for value in values)
 
 
 class CompiledChange:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 from datetime import timedelta
 
@@ -11,14 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.pool import StaticPool
 
+from .drivers import limit_waits
+
 # Whether the connection that is being made in this thread is one of ours.
 _ours = threading.local()
 
-# AUTOCOMMIT from the start instead of at each check-out, and no rollback on return:
-# each would be a round trip of its own.
+# AUTOCOMMIT from the start, because setting it at each check-out is a round trip.
 _OPTIONS: dict[str, t.Any] = {
     "isolation_level": "AUTOCOMMIT",
-    "skip_autocommit_rollback": True,
     "hide_parameters": True,
 }
 
@@ -76,8 +75,7 @@ def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
         **_OPTIONS,
     )
     _bound_connecting(app_engine, timeout)
-    _bound_waiting(engine, timeout)
-    _checkpoint_rarely(engine)
+    _prepare(engine, timeout)
     options = {**app_engine.get_execution_options()}
     options.pop("isolation_level", None)
     engine.update_execution_options(**options)
@@ -93,8 +91,7 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
     """
     engine = sa.create_engine(url, **_OPTIONS)
     _bound_connecting(engine, timeout)
-    _bound_waiting(engine, timeout)
-    _checkpoint_rarely(engine)
+    _prepare(engine, timeout)
     return engine
 
 
@@ -133,79 +130,37 @@ def _leave_alone(_connection: t.Any) -> None:
     """Do nothing to a connection that is not ours."""
 
 
-def _bound_connecting(engine: sa.Engine, timeout: timedelta) -> None:
-    """Bound what the driver bounds when it is told so before it connects."""
-    seconds = timeout.total_seconds()
-    whole = max(2, round(seconds))  # libpq takes no less
-    known: dict[str, dict[str, object]] = {
-        "psycopg": {"connect_timeout": whole},
-        "psycopg2": {
-            "connect_timeout": whole,
-            "tcp_user_timeout": round(seconds * 1000),
-        },
-        "pymysql": {
-            "connect_timeout": seconds,
-            "read_timeout": seconds,
-            "write_timeout": seconds,
-        },
-    }
-    arguments = known.get(engine.dialect.driver, {})
+def _prepare(engine: sa.Engine, timeout: timedelta) -> None:
+    # In autocommit there is nothing to roll back, so spare the round trip.
+    dialect: t.Any = engine.dialect
+    dialect.do_rollback = _leave_alone
+    _bound_waiting(engine, timeout)
+    _checkpoint_rarely(engine)
 
-    # On the app's engine too, whose way to connect is ours: its own connections, which
-    # are not made in such a block, stay as they are.
+
+def _bound_connecting(engine: sa.Engine, timeout: timedelta) -> None:
+    """Limit the waits of each connection that is ours."""
+    driver, seconds = engine.dialect.driver, timeout.total_seconds()
+
+    # On the app's engine too, through which our connections are made. Its own
+    # connections, which are not made in such a block, stay as they are.
     @sa.event.listens_for(engine, "do_connect")
-    def bound(*event: t.Any) -> None:
+    def limit(*event: t.Any) -> None:
         if getattr(_ours, "is_set", False):
-            for name, value in arguments.items():
-                event[3].setdefault(name, value)
+            limit_waits(driver, seconds, event[3])
 
 
 def _bound_waiting(engine: sa.Engine, timeout: timedelta) -> None:
-    """Bound what can be bound on a connection, and the wait for one in the pool."""
+    """Limit the wait for a connection of the pool, and for a lock of SQLite."""
+    seconds = timeout.total_seconds()
     if isinstance(engine.pool, QueuePool):
-        engine.pool._timeout = timeout.total_seconds()
-    bound = {"pysqlite": _bound_sqlite, "psycopg": _bound_psycopg}
-    function = bound.get(engine.dialect.driver)
-    if function is not None:
-        seconds = timeout.total_seconds()
-        sa.event.listen(engine, "connect", lambda x, _: function(x, seconds))
+        engine.pool._timeout = seconds
+    if engine.dialect.driver == "pysqlite":
+        sa.event.listen(engine, "connect", lambda x, _: _bound_sqlite(x, seconds))
 
 
 def _bound_sqlite(connection: t.Any, seconds: float) -> None:
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-
-
-def _bound_psycopg(connection: t.Any, seconds: float) -> None:
-    """Let psycopg give up on a server that has taken a query and says nothing."""
-    from psycopg import OperationalError
-    from psycopg.pq import TransactionStatus
-
-    wait = connection.wait
-
-    def bounded(generator: t.Any) -> t.Generator[t.Any, t.Any, t.Any]:
-        deadline = time.monotonic() + seconds
-        try:
-            state = next(generator)
-            while True:
-                ready = yield state
-                # Even while bytes trickle in: the answer is late.
-                if time.monotonic() > deadline:
-                    raise OperationalError(f"no answer within {seconds:g} seconds")
-                state = generator.send(ready)
-        except StopIteration as e:
-            return e.value
-
-    def wait_or_close(generator: t.Any, **options: t.Any) -> t.Any:
-        try:
-            return wait(bounded(generator), **options)
-        except BaseException:
-            # What may still come is the answer to nobody's question. psycopg itself keeps
-            # even a connection whose socket it has found broken.
-            if connection.info.transaction_status == TransactionStatus.ACTIVE:
-                connection.close()
-            raise
-
-    connection.wait = wait_or_close
 
 
 def _checkpoint_rarely(engine: sa.Engine) -> None:

@@ -7,16 +7,14 @@ left idle in a transaction.
 from __future__ import annotations
 
 import os
-import re
 import time
 import typing as t
 from contextlib import contextmanager
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import SQLAlchemyError
 
+from ...errors import OutcomeUnknownError
 from ...errors import StoreUnavailableError
 from ...forking import ProcessLock
 from .compiled import CompiledChange
@@ -24,18 +22,15 @@ from .compiled import CompiledQuery
 from .compiled import Query
 from .connecting import COMMITS
 from .connecting import connecting
+from .failures import explain
+from .failures import is_answer
+from .failures import is_from_replica
+from .failures import is_known
+from .failures import is_passing
 
 T = t.TypeVar("T")
 
 _ATTEMPTS = 3
-# Serialization failure, deadlock (SQLSTATE); deadlock (MySQL, MariaDB).
-_TRANSIENT = frozenset({"40001", "40P01", 1213})
-# A replica answers: PostgreSQL (SQLSTATE); MySQL and MariaDB.
-_READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
-# No such table: PostgreSQL, MySQL and MariaDB, SQLite.
-_NO_TABLE = re.compile(
-    "relation .* does not exist|Table .* doesn't exist|no such table"
-)
 
 
 class OwnEngine:
@@ -99,7 +94,7 @@ class OwnEngine:
             result = connection.execute(statement, parameters)
             return result.fetchall() if result.returns_rows else (), result.rowcount
 
-        return self._try(run)
+        return self.run(run)
 
     def query(
         self, statement: Query, parameters: t.Mapping[str, t.Any]
@@ -115,14 +110,14 @@ class OwnEngine:
         compiled = self._queries.get(statement)
         if compiled is None:
             compiled = self._queries[statement] = CompiledQuery(statement, engine)
-        if compiled.is_plain:
+        if compiled.is_plain():
             try:
                 with connecting():
                     connection = engine.raw_connection()
                 return compiled.run(connection, parameters)
-            except (SQLAlchemyError, engine.dialect.loaded_dbapi.Error, OSError) as e:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailableError(explain(e)) from e
+            except Exception as e:
+                if time.monotonic() > deadline or not is_known(e, engine.dialect):
+                    raise StoreUnavailableError(explain(e, engine.dialect)) from e
         # What failed is run again the long way, which knows what each error means.
         return self.execute(statement, parameters)[0]
 
@@ -131,16 +126,48 @@ class OwnEngine:
 
         :param statement: the change, the same object at every call.
         :param parameters: what to bind.
-        :raises StoreUnavailableError: the database did not answer, or not as it should.
+        :raises OutcomeUnknownError: the change was sent, and no answer came.
+        :raises StoreUnavailableError: the database did not make the change.
         """
         engine = self.get()
         if "schema_translate_map" in engine.get_execution_options():
-            self.execute(statement, parameters)
+            self.run(lambda x: x.execute(statement, parameters), OutcomeUnknownError)
         else:
             # SQLAlchemy keeps no compiled INSERT of several rows by itself.
             compiled = self._changes.get(statement) or CompiledChange(statement, engine)
             self._changes[statement] = compiled
-            self._try(lambda connection: compiled.run(connection, parameters))
+            self.run(lambda x: compiled.run(x, parameters), OutcomeUnknownError)
+
+    def run(  # noqa: DOC503  the class of the exception is a parameter
+        self,
+        work: t.Callable[[sa.Connection], T],
+        if_unanswered: type[StoreUnavailableError] = StoreUnavailableError,
+    ) -> T:
+        """Do some work on a connection, and do it again if that may help.
+
+        :param work: what to do, which may be done again.
+        :param if_unanswered: what to raise if the database may have done the work.
+        :returns: what the work returned.
+        :raises StoreUnavailableError: the database did not answer, or not as it should.
+        """
+        dialect, deadline, attempts = self.dialect, self._deadline(), _ATTEMPTS
+        error_class = StoreUnavailableError
+        while True:
+            attempts, is_sent = attempts - 1, False
+            try:
+                with self.connect() as connection:
+                    is_sent = True
+                    return work(connection)
+            except Exception as e:
+                is_unanswered = is_sent and not is_answer(e, dialect)
+                if is_unanswered:
+                    error_class = if_unanswered
+                if is_from_replica(e):
+                    # A failover: the pool leads to what is a replica now.
+                    self.dispose()
+                may_help = is_unanswered and is_known(e) or is_passing(e)
+                if not attempts or time.monotonic() > deadline or not may_help:
+                    raise error_class(explain(e)) from e
 
     def dispose(self) -> None:
         """Close every connection; the next use opens new ones."""
@@ -154,21 +181,6 @@ class OwnEngine:
             if self._pid != os.getpid():
                 self.dispose()
                 self._pid = os.getpid()
-
-    def _try(self, run: t.Callable[[sa.Connection], T]) -> T:
-        deadline, attempts = self._deadline(), _ATTEMPTS
-        while True:
-            attempts -= 1
-            try:
-                with self.connect() as connection:
-                    return run(connection)
-            except (SQLAlchemyError, OSError) as e:
-                if not _codes_of(e).isdisjoint(_READ_ONLY):
-                    # A failover: what is in the pool leads to what is a replica now.
-                    self.dispose()
-                is_late = time.monotonic() > deadline
-                if not attempts or is_late or not _is_passing(e):
-                    raise StoreUnavailableError(explain(e)) from e
 
     def _deadline(self) -> float:
         """Until when what failed is tried again: a stall must not be waited for twice."""
@@ -184,30 +196,3 @@ def _lend(opened: t.ContextManager[sa.Connection]) -> t.Iterator[sa.Connection]:
             # What was interrupted must not be answered to somebody else.
             connection.invalidate()
             raise
-
-
-def _is_passing(error: Exception) -> bool:
-    """A dead connection from the pool, a deadlock, a failover: to be tried once more."""
-    is_dead = isinstance(error, DBAPIError) and error.connection_invalidated
-    return is_dead or not _codes_of(error).isdisjoint(_TRANSIENT | _READ_ONLY)
-
-
-def _codes_of(error: Exception) -> set[object]:
-    """The codes by which a driver says what is wrong."""
-    cause: t.Any = getattr(error, "orig", None)
-    codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
-    return codes.union(getattr(cause, "args", ())[:1])
-
-
-def explain(error: Exception) -> str:
-    """Say in one line what a database said.
-
-    :param error: what SQLAlchemy or the driver raised.
-    :returns: the kind of error and its first line, without the statement.
-    """
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    first_line = (str(cause).splitlines() or [""])[0]
-    said = f"{type(cause).__name__}: {first_line}"
-    if _NO_TABLE.search(said):
-        said += " — create the table: run `flask logout init`, or your migrations"
-    return said

@@ -7,13 +7,10 @@ import typing as t
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from ...errors import StoreUnavailableError
 from ...revocation import Kind
 from ...revocation import KINDS
 from .. import Tally
-from .engine import explain
 from .engine import OwnEngine
 from .types import DIALECTS
 from .types import has_passed
@@ -116,24 +113,22 @@ class SQLAlchemyInspection:
 
         Names of indexes may differ, and further columns and indexes are the app's.
         """
-        table = self._table
-        try:
-            with self._engine.connect() as connection:
-                inspector = sa.inspect(connection)
-                if not inspector.has_table(table.name, schema=table.schema):
-                    return None
-                columns = _column_faults(table, inspector)
-                return [*columns, *_index_faults(table, inspector)]
-        except (SQLAlchemyError, OSError) as e:
-            raise StoreUnavailableError(explain(e)) from e
+        return self._engine.run(self._compare)
+
+    def _compare(self, connection: sa.Connection) -> list[str] | None:
+        table, inspector = self._table, sa.inspect(connection)
+        if not inspector.has_table(table.name, schema=table.schema):
+            return None
+        columns = _column_faults(table, inspector)
+        return [*columns, *_index_faults(table, inspector)]
 
     def _missing_indexes(self) -> list[sa.Index]:
-        with self._engine.connect() as connection:
-            there = sa.inspect(connection).get_indexes(
-                self._table.name, schema=self._table.schema
-            )
+        table = self._table
+        there = self._engine.run(
+            lambda x: sa.inspect(x).get_indexes(table.name, schema=table.schema)
+        )
         names = {index["name"] for index in there}
-        missing = [index for index in self._table.indexes if index.name not in names]
+        missing = [index for index in table.indexes if index.name not in names]
         return sorted(missing, key=lambda index: str(index.name))
 
 

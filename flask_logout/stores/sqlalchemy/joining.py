@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
 from ...errors import ConfigError
+from ...errors import LogoutError
 from ...errors import StoreUnavailableError
 from ...revocation import Revocation
 from ..transaction import around_commit
-from .engine import explain
 from .engine import OwnEngine
+from .failures import explain
 from .types import DIALECTS
 
 if t.TYPE_CHECKING:
@@ -92,10 +92,10 @@ def _translated() -> t.Iterator[None]:
             "The session passed as session= has no engine for the table of revocations."
             " Pass db.session, or a session that is bound to an engine."
         ) from e
-    except InvalidRequestError:
+    except (InvalidRequestError, LogoutError):
         # The app has to roll back, or has closed the session: no fault of a database.
         raise
-    except (SQLAlchemyError, OSError) as e:
+    except Exception as e:
         raise StoreUnavailableError(explain(e)) from e
 
 

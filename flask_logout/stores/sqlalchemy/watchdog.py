@@ -1,0 +1,122 @@
+"""A time limit for drivers that have none: shut down the socket of a late answer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import typing as t
+from contextlib import suppress
+from functools import lru_cache
+from threading import Event
+from threading import Thread
+
+from ...forking import ProcessLock
+
+_TICK = 0.1
+"""How often the watchdog looks while a statement runs, in seconds."""
+
+
+class Watchdog:
+    """Shuts down sockets on which an answer is late, so that whoever waits is woken.
+
+    One thread in each process does this. It sleeps while no statement runs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ProcessLock()
+        self._pid: int | None = None
+        self._deadlines: dict[socket.socket, float] = {}
+        self._is_busy = Event()
+
+    def watch(self, number: int, seconds: float) -> socket.socket:
+        """Shut down a socket unless it is released in time.
+
+        :param number: its file descriptor.
+        :param seconds: how long the answer may take.
+        :returns: what to release.
+        """
+        if self._pid != os.getpid():
+            self._start()
+        # A duplicate, because the driver may close its descriptor at any moment, and
+        # another thread may then open a file with the same number.
+        watched = socket.fromfd(number, socket.AF_UNSPEC, socket.SOCK_STREAM)
+        self._deadlines[watched] = time.monotonic() + seconds
+        if not self._is_busy.is_set():
+            self._is_busy.set()
+        return watched
+
+    def release(self, watched: socket.socket) -> bool:
+        """Stop watching a socket.
+
+        :param watched: what :meth:`watch` returned.
+        :returns: whether the answer was in time.
+        """
+        is_in_time = self._deadlines.pop(watched, None) is not None
+        watched.close()
+        return is_in_time
+
+    def _start(self) -> None:
+        with self._lock():
+            if self._pid != os.getpid():
+                # The sockets that the parent process watches are not ours.
+                for watched in self._deadlines:
+                    watched.close()
+                self._deadlines, self._is_busy = {}, Event()
+                Thread(target=self._run, name="flask_logout", daemon=True).start()
+                self._pid = os.getpid()
+
+    def _run(self) -> None:
+        while self._is_busy.wait():
+            time.sleep(_TICK)
+            now = time.monotonic()
+            for watched, deadline in self._deadlines.copy().items():
+                if deadline < now and self._deadlines.pop(watched, 0.0):
+                    with suppress(OSError):
+                        watched.shutdown(socket.SHUT_RDWR)
+            if not self._deadlines:
+                self._is_busy.clear()
+                # A statement may have begun between the two lines before.
+                if self._deadlines:  # pragma: no cover
+                    self._is_busy.set()
+
+
+_watchdog = Watchdog()
+
+
+class _InTime:
+    """A block that waits no longer for the server than this.
+
+    :param connection: the driver's connection, which has a ``fileno``.
+    :param seconds: the limit.
+    """
+
+    def __init__(self, connection: t.Any, seconds: float) -> None:
+        self._connection, self._seconds = connection, seconds
+
+    def __enter__(self) -> None:
+        self._watched = _watchdog.watch(self._connection.fileno(), self._seconds)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        is_in_time = _watchdog.release(self._watched)
+        # An answer that came while the socket was shut down is an answer all the same.
+        if not is_in_time and isinstance(error, Exception):
+            late = f"no answer within {self._seconds:g} seconds"
+            raise self._connection.OperationalError(late) from error
+
+
+@lru_cache
+def limited(cursor_class: type[t.Any], seconds: float) -> type[t.Any]:
+    """Make a class of cursors whose statements have a time limit.
+
+    :param cursor_class: a cursor class of psycopg, psycopg2 or psycopg2cffi.
+    :param seconds: the limit for a statement.
+    :returns: a subclass.
+    """
+
+    class LimitedCursor(cursor_class):  # type: ignore[misc]
+        def execute(self, *args: t.Any, **options: t.Any) -> t.Any:
+            with _InTime(self.connection, seconds):
+                return super().execute(*args, **options)
+
+    return LimitedCursor
