@@ -147,6 +147,10 @@ class Settings(BaseModel):
     app_wide_errors: t.Annotated[bool, Expected("True or False")] = False
     """Whether every route of the app answers JWT failures in the envelope."""
 
+    commit_app_session: t.Annotated[bool, Expected("True or False")] = False
+    """Whether the logout endpoint writes the revocation with ``db.session`` and commits
+    it, together with whatever else the request has written in that session."""
+
     purge_margin: _NotNegative = timedelta(hours=1)
     """How long to keep a revocation after the last token it covers has expired. The
     margin allows for clock differences between machines and for refresh requests in

@@ -45,6 +45,12 @@ def _open(app: Flask, settings: Settings) -> Store:
     uri = settings.store_uri
     if uri is None:
         return _open_database_of(app, settings)
+    if settings.commit_app_session:
+        raise ConfigError(
+            "Invalid LOGOUT_COMMIT_APP_SESSION: True. It needs the revocations in one of"
+            " the app's own databases, but LOGOUT_STORE_URI names another store. Remove"
+            " one of the two settings."
+        )
     if uri.partition(":")[0] in REDIS_SCHEMES:
         from .stores.redis import RedisStore
 
@@ -66,7 +72,7 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
     _check_dialect(app_engine.dialect)
     engine = OwnEngine(engine_for(app_engine, settings.timeout), settings.timeout)
     table = make_table(db.metadatas[bind_key], settings.table_name)
-    store = SQLAlchemyStore(table, engine)
+    store = SQLAlchemyStore(table, engine, app_session=db.session)
     if is_embedded:
         store.inspect().create()
         # For ever: who reads the file no longer waits for who writes it.

@@ -13,6 +13,7 @@ from datetime import timedelta
 from itertools import count
 
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import audit
 from . import login
@@ -35,6 +36,7 @@ from .revocation import revoke_login
 from .revocation import revoke_one
 from .revocation import shown
 from .stores import Store
+from .stores.sqlalchemy.joining import explain_commit
 
 if t.TYPE_CHECKING:
     from .stores import AppSession
@@ -130,9 +132,18 @@ class LogoutState:
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""
         self.notice(pair.refresh)
-        revocations = self.of_logins(pair.access, pair.refresh)
-        self.revoke(merge(revocations), reason="logout", actor=revocations[0].subject)
         app = tokens.current()
+        revocations = self.of_logins(pair.access, pair.refresh)
+        commits = self.settings.commit_app_session
+        session = app.extensions["sqlalchemy"].session if commits else None
+        self.revoke(
+            merge(revocations),
+            session=session,
+            reason="logout",
+            actor=revocations[0].subject,
+        )
+        if session is not None:
+            _commit(app, session)
         signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
 
     def revoke(
@@ -291,6 +302,19 @@ def _begin_after(revocations: t.Sequence[Revocation]) -> None:
     cutoffs = [x.cutoff for x in revocations if x.cutoff is not None]
     if cutoffs:
         login.begin_after(max(cutoffs))
+
+
+def _commit(app: Flask, session: AppSession) -> None:
+    """Commit the app's session, or roll it back if that fails."""
+    try:
+        session.commit()
+    except StoreUnavailableError:
+        session.rollback()
+        raise
+    except (SQLAlchemyError, OSError) as e:
+        session.rollback()
+        with _announced(app):
+            raise explain_commit(e) from e
 
 
 def _tell(app: Flask, revocations: t.Sequence[Revocation]) -> None:

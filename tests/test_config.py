@@ -32,6 +32,7 @@ def test_the_defaults() -> None:
         "max_token_length": 8192,
         "expired_access_grace": timedelta(0),
         "app_wide_errors": False,
+        "commit_app_session": False,
         "purge_margin": timedelta(hours=1),
         "max_token_lifetime": None,
         "table_name": "logout_revocation",
@@ -70,6 +71,7 @@ EXPECTED = {
     "LOGOUT_MAX_TOKEN_LENGTH": "a whole number from 64 to 1048576",
     "LOGOUT_EXPIRED_ACCESS_GRACE": EXPECTED_DURATION,
     "LOGOUT_APP_WIDE_ERRORS": "True or False",
+    "LOGOUT_COMMIT_APP_SESSION": "True or False",
     "LOGOUT_PURGE_MARGIN": EXPECTED_DURATION,
     "LOGOUT_MAX_TOKEN_LIFETIME": (
         "a timedelta or a number of seconds, more than 0 and at most 365000 days, or"
@@ -120,6 +122,7 @@ INVALID: dict[str, list[object]] = {
     "LOGOUT_MAX_TOKEN_LENGTH": [*NO_NUMBER, 63, (1 << 20) + 1, 64.5, 10**5000],
     "LOGOUT_EXPIRED_ACCESS_GRACE": NO_DURATION,
     "LOGOUT_APP_WIDE_ERRORS": [*NO_SETTING, None, "perhaps", 2, ""],
+    "LOGOUT_COMMIT_APP_SESSION": [*NO_SETTING, None, "perhaps", 2, ""],
     "LOGOUT_PURGE_MARGIN": NO_DURATION,
     "LOGOUT_MAX_TOKEN_LIFETIME": [*(x for x in NO_DURATION if x is not None), 0, "0"],
     "LOGOUT_TABLE_NAME": [
@@ -222,6 +225,9 @@ MISSPELT = {
     ],
     "LOGOUT_APP_WIDE_ERRORS": [
         *("LOGOUT_APP_WIDE_ERROR", "LOGOUT_APPWIDE_ERRORS", "LOGOUT_WIDE_ERRORS"),
+    ],
+    "LOGOUT_COMMIT_APP_SESSION": [
+        *("LOGOUT_COMMIT_SESSION", "LOGOUT_COMMIT_APP_SESSIONS"),
     ],
     "LOGOUT_PURGE_MARGIN": [
         *("LOGOUT_PURGE_MARGN", "LOGOUT_PURGE_MARGINS", "LOGOUT_PURGE_MARGUN"),

@@ -13,8 +13,10 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_logout import ConfigError
+from flask_logout import logged_out
 from flask_logout import LogoutExtension
 from flask_logout import OutcomeUnknownError
+from flask_logout import Revocation
 from flask_logout import revoked
 from flask_logout import session_claims
 from flask_logout import store_unavailable
@@ -23,8 +25,11 @@ from flask_logout import StoreUnavailableError
 from .conftest import MakeApp
 from .conftest import new_database
 from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
 from .tokens import make_pair
 from .tokens import Pair
+from .tokens import UNAVAILABLE
 
 logout = LogoutExtension()
 
@@ -388,6 +393,14 @@ def test_one_that_fails_does_not_keep_others_from_being_told(hasty: Flask) -> No
     assert [x["revocations"][0].subject for _, x in heard.calls] == ["ada", "eve"]
 
 
+def test_a_session_that_is_closed_commits_nothing(host: Flask) -> None:
+    pair, heard = make_pair(host), Heard()
+    with revoked.connected_to(heard), Session(engine_of(host)) as session:
+        logout.revoke_user("ada", session=session)
+    assert heard.calls == []
+    assert status(host, pair) == (200, 200)
+
+
 MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 
 
@@ -510,3 +523,129 @@ def test_two_phases_are_one_commit(host: Flask) -> None:
             session.commit()
     assert len(heard.calls) == 1
     assert status(host, pair) == (401, 401)
+
+
+def make_writing_app(make_app: MakeApp, **config: t.Any) -> Flask:
+    """Make an app that writes before each request, without a commit."""
+    app = make_app(**config)
+    db = app.extensions["sqlalchemy"]
+    seen = db.Table("seen", sa.Column("id", sa.Integer, primary_key=True))
+    with app.app_context():
+        db.create_all()
+
+    @app.before_request
+    def note() -> None:
+        db.session.execute(sa.insert(seen))
+
+    return app
+
+
+def seen_in(app: Flask) -> int:
+    """Count what has been committed of what the app wrote."""
+    with app.app_context(), engine_of(app).connect() as connection:
+        return t.cast(int, connection.scalar(sa.text("SELECT count(*) FROM seen")))
+
+
+def test_a_request_that_blocks_itself_says_so(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_writing_app(make_app, LOGOUT_TIMEOUT=0.1)
+    pair, client, heard = make_pair(app), app.test_client(), Heard()
+    with store_unavailable.connected_to(heard):
+        response = log_out(client, pair)
+    assert (response.status_code, response.data) == (503, UNAVAILABLE)
+    ((_, values),) = heard.calls
+    assert str(values["error"]) == (
+        "OperationalError: database is locked. This request has an open transaction on"
+        " the same SQLite file in db.session, and SQLite has one writer at a time."
+        " Commit it before you revoke, pass session=db.session, or set"
+        " LOGOUT_COMMIT_APP_SESSION for the logout endpoint"
+    )
+    assert "set LOGOUT_COMMIT_APP_SESSION" in caplog.text
+    assert get_status(client, pair) == (200, 200)
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_request_that_another_one_blocks_says_only_that(
+    make_app: MakeApp, has_begun: bool
+) -> None:
+    app = make_app(LOGOUT_TIMEOUT=0.1)
+    with app.app_context():
+        blocker = sa.create_engine(engine_of(app).url, poolclass=sa.NullPool)
+        with blocker.connect() as connection:
+            connection.execute(sa.text("BEGIN IMMEDIATE"))
+            if has_begun:
+                session_of(app).execute(sa.text("SELECT 1"))
+            with pytest.raises(StoreUnavailableError) as caught:
+                logout.revoke_user("ada")
+    assert str(caught.value) == "OperationalError: database is locked"
+
+
+def test_a_revocation_outside_a_context_is_blocked_by_no_request(
+    make_app: MakeApp,
+) -> None:
+    app = make_app(LOGOUT_TIMEOUT=0.1)
+    with app.app_context():
+        blocker = sa.create_engine(engine_of(app).url, poolclass=sa.NullPool)
+        store = app.extensions["logout"].store
+    with blocker.connect() as connection:
+        connection.execute(sa.text("BEGIN IMMEDIATE"))
+        with pytest.raises(StoreUnavailableError, match="database is locked$"):
+            store.add([Revocation(bytes(16), "token")])
+
+
+def test_the_endpoint_can_commit_what_the_request_has_written(
+    make_app: MakeApp, database_url: str
+) -> None:
+    app = make_writing_app(
+        make_app, SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True
+    )
+    pair, client, heard = make_pair(app), app.test_client(), Heard()
+    with logged_out.connected_to(heard):
+        assert log_out(client, pair).data == LOGGED_OUT
+    assert len(heard.calls) == 1
+    assert seen_in(app) == 1
+    assert get_status(client, pair) == (401, 401)
+    assert seen_in(app) == 1
+
+
+def test_the_endpoint_rolls_back_what_it_cannot_commit(
+    make_app: MakeApp, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True)
+    with app.app_context():
+        pair, client = make_pair(app), app.test_client()
+        pending = add_pending(app)
+        response = log_out(client, pair)
+        assert (response.status_code, response.data) == (503, UNAVAILABLE)
+        assert caplog.text.count("db.session can't be committed: ") == 1
+        assert pending not in session_of(app)
+        assert status(app, pair) == (200, 200)
+
+
+def test_the_endpoint_rolls_back_if_its_own_write_fails(
+    make_app: MakeApp, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True)
+    pair, client = make_pair(app), app.test_client()
+
+    def take_away(session: Session) -> None:
+        session.execute(sa.text(f"ALTER TABLE {TABLE} RENAME TO away"))
+
+    with app.app_context():
+        session = session_of(app)()
+        sa.event.listen(session, "before_commit", take_away)
+        response = log_out(client, pair)
+        assert (response.status_code, response.data) == (503, UNAVAILABLE)
+        assert caplog.text.count("store_unavailable") == 1
+        assert not session.in_transaction()
+
+
+def test_the_endpoint_cannot_commit_with_another_store(make_app: MakeApp) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_app(LOGOUT_COMMIT_APP_SESSION=True, LOGOUT_STORE_URI="redis://127.0.0.1")
+    assert str(caught.value) == (
+        "Invalid LOGOUT_COMMIT_APP_SESSION: True. It needs the revocations in one of the"
+        " app's own databases, but LOGOUT_STORE_URI names another store. Remove one of"
+        " the two settings."
+    )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import typing as t
 from contextlib import contextmanager
+from contextlib import suppress
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 
 from ...errors import ConfigError
 from ...errors import LogoutError
+from ...errors import OutcomeUnknownError
 from ...errors import StoreUnavailableError
 from ...revocation import Revocation
 from ..transaction import around_commit
@@ -36,6 +40,13 @@ _SCHEMA_OF = {
     ),
     "mysql": sa.text("SELECT database() FROM (SELECT :name) AS named"),
 }
+
+BLOCKED = (
+    "%s. This request has an open transaction on the same SQLite file in db.session, and"
+    " SQLite has one writer at a time. Commit it before you revoke, pass"
+    " session=db.session, or set LOGOUT_COMMIT_APP_SESSION for the logout endpoint"
+)
+"""What to add to an error if :func:`may_block`."""
 
 
 class JoinedTable:
@@ -81,6 +92,35 @@ class JoinedTable:
             before=before,
             after=after,
         )
+
+
+def may_block(session: scoped_session[t.Any], table: sa.Table) -> bool:
+    """Tell whether the current request has locked the SQLite file of the table.
+
+    :param session: the app's session.
+    :param table: the table.
+    :returns: whether the session has a transaction on that file.
+    """
+    # Outside an app context there is no current session.
+    with suppress(RuntimeError, SQLAlchemyError):
+        if session.registry.has() and session().in_transaction():
+            clause = sa.insert(table)
+            connection = session.connection(bind_arguments={"clause": clause})
+            driver_connection: t.Any = connection.connection.dbapi_connection
+            is_sqlite = connection.dialect.name == "sqlite"
+            return is_sqlite and bool(driver_connection.in_transaction)
+    return False
+
+
+def explain_commit(error: Exception) -> StoreUnavailableError:
+    """Make the error of a commit of the app's session.
+
+    :param error: what the commit raised.
+    :returns: what to raise instead.
+    """
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    kind = OutcomeUnknownError if is_lost else StoreUnavailableError
+    return kind(f"db.session can't be committed: {explain(error)}")
 
 
 @contextmanager

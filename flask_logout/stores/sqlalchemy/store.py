@@ -14,13 +14,16 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import conv
 
 from ...errors import ConfigError
+from ...errors import StoreUnavailableError
 from ...revocation import merge
 from ...revocation import Revocation
 from ...revocation import TEXT_SIZE
 from .. import Page
 from .compiled import Query
 from .engine import OwnEngine
+from .joining import BLOCKED
 from .joining import JoinedTable
+from .joining import may_block
 from .paging import Cursor
 from .paging import Pages
 from .types import DIALECTS
@@ -31,6 +34,8 @@ from .types import NOW
 from .types import to_utc
 
 if t.TYPE_CHECKING:
+    from sqlalchemy.orm import scoped_session
+
     from .. import AppSession
     from .inspection import SQLAlchemyInspection
 
@@ -84,11 +89,19 @@ class SQLAlchemyStore:
 
     :param table: the table, of :func:`make_table`.
     :param engine: our own engine.
+    :param app_session: the app's session, if the table is in a database of the app.
     """
 
-    def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
+    def __init__(
+        self,
+        table: sa.Table,
+        engine: OwnEngine,
+        *,
+        app_session: scoped_session[t.Any] | None = None,
+    ) -> None:
         self.table = table
         self.engine = engine
+        self._app_session = app_session
         self._pages = Pages(table, engine)
         # The same objects at every call, so that each is compiled once.
         self._find = lru_cache(maxsize=64)(self._make_find)
@@ -96,7 +109,13 @@ class SQLAlchemyStore:
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`."""
-        self.engine.change(*self._upsert(revocations))
+        try:
+            self.engine.change(*self._upsert(revocations))
+        except StoreUnavailableError as e:
+            session = self._app_session
+            if session is not None and may_block(session, self.table):
+                raise StoreUnavailableError(BLOCKED % e) from e.__cause__
+            raise
 
     def join(self, session: AppSession) -> JoinedTable:
         """See :meth:`.Store.join`."""
