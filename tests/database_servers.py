@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import typing as t
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 
 from .programs import find_program
 from .proxy import free_port
+from .proxy import skip_or_fail
 from .proxy import wait_for_server
 
 
@@ -42,7 +44,11 @@ class _Server:
     def __enter__(self) -> t.Any:
         self.own(self.folder)
         self._install()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,6 +144,16 @@ class MariaDBServer(_Server):
             )
         wait_for_server(self.port, self._process, self.folder / "log")
 
+    def run(self, *statements: str) -> list[sa.Row[t.Any]]:
+        """Run statements as root; give the rows of the last one."""
+        engine = sa.create_engine(self.url, poolclass=sa.NullPool)
+        rows: list[sa.Row[t.Any]] = []
+        with engine.connect() as connection:
+            for statement in statements:
+                result = connection.exec_driver_sql(statement)
+                rows = list(result) if result.returns_rows else []
+        return rows
+
     def stop(self, mode: str) -> None:
         """See :meth:`_Server.stop`."""
         is_fast = mode == "fast"
@@ -164,6 +180,73 @@ class StandbyServer(PostgreSQLServer):
         source = f"host=127.0.0.1 port={self._primary.port} user=postgres"
         command = [_find_postgresql("pg_basebackup"), "--pgdata", data, "--no-sync"]
         self._run(*command, "--write-recovery-conf", "--dbname", source)
+
+
+class ReplicaServer(MariaDBServer):
+    """A MariaDB server that follows another one.
+
+    :param primary: the server that it follows, with ``log-bin`` and ``server-id=1``.
+    """
+
+    def __init__(self, primary: MariaDBServer) -> None:
+        super().__init__("server-id=2")
+        self._primary = primary
+
+    def start(self) -> None:
+        """See :meth:`_Server.start`."""
+        super().start()
+        self.run(
+            "CHANGE MASTER TO master_host='127.0.0.1', master_user='root',"
+            f" master_port={self._primary.port}, master_connect_retry=1",
+            "START SLAVE",
+        )
+
+
+class GaleraServer(MariaDBServer):
+    """A node of a Galera cluster.
+
+    A node that joins copies the databases of another one by rsync.
+
+    :param first: a node of the cluster that it joins; ``None``: it makes a new one.
+    """
+
+    def __init__(self, first: GaleraServer | None = None) -> None:
+        library = Path("/usr/lib/galera/libgalera_smm.so")
+        if not library.exists() or not shutil.which("rsync"):
+            skip_or_fail("there is no Galera: apt-get install galera-4 rsync")
+        self._cluster_port = free_port()
+        peer = "" if first is None else f"127.0.0.1:{first._cluster_port}"
+        provider = {
+            "base_port": str(self._cluster_port),
+            "gmcast.listen_addr": f"tcp://127.0.0.1:{self._cluster_port}",
+            "ist.recv_addr": f"127.0.0.1:{free_port()}",
+            "gcache.size": "8M",
+        }
+        super().__init__(
+            "wsrep-on=ON",
+            f"wsrep-provider={library}",
+            f"wsrep-cluster-address=gcomm://{peer}",
+            f"wsrep-node-address=127.0.0.1:{self._cluster_port}",
+            f"wsrep-provider-options={';'.join(map('='.join, provider.items()))}",
+            "wsrep-sst-method=rsync",
+            f"wsrep-sst-receive-address=127.0.0.1:{free_port()}",
+            "binlog-format=ROW",
+            "innodb-autoinc-lock-mode=2",
+        )
+
+    def start(self) -> None:
+        """See :meth:`_Server.start`."""
+        super().start()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.run("SELECT 1")
+                return
+            except sa.exc.OperationalError:
+                # It answers before it has joined the cluster.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
 
 def _find_mariadb(program: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.pool import StaticPool
 
 from .drivers import limit_waits
+from .galera import wait_for_cluster
 
 # Whether the connection that is being made in this thread is one of ours.
 _ours = threading.local()
@@ -76,6 +77,7 @@ def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
     )
     _bound_connecting(app_engine, timeout)
     _prepare(engine, timeout)
+    wait_for_cluster(engine)
     options = {**app_engine.get_execution_options()}
     options.pop("isolation_level", None)
     engine.update_execution_options(**options)
@@ -92,6 +94,7 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
     engine = sa.create_engine(url, **_OPTIONS)
     _bound_connecting(engine, timeout)
     _prepare(engine, timeout)
+    wait_for_cluster(engine)
     return engine
 
 

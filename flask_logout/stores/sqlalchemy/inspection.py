@@ -12,6 +12,7 @@ from ...revocation import Kind
 from ...revocation import KINDS
 from .. import Tally
 from .engine import OwnEngine
+from .topology import list_risks
 from .types import DIALECTS
 from .types import has_passed
 from .types import INSTANT
@@ -36,7 +37,10 @@ class SQLAlchemyInspection:
 
     def create(self) -> str:
         """See :meth:`.Inspection.create`."""
-        is_missing = self._list_faults() is None
+        table = self._table
+        is_missing = not self._engine.run(
+            lambda x: sa.inspect(x).has_table(table.name, schema=table.schema)
+        )
         self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
         is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
         for index in self._missing_indexes():
@@ -96,31 +100,28 @@ class SQLAlchemyInspection:
 
     def list_problems(self) -> list[str]:
         """See :meth:`.Inspection.list_problems`."""
-        faults, name = self._list_faults(), self._table.name
-        if faults is None:
-            return [
-                f"there is no table {name}. Run your migrations, or: flask logout init"
-            ]
-        if not faults:
-            return []
-        return [
-            f"{name} is not as it must be: {', '.join(faults)}. Make a migration that"
-            " mends it, or drop it once no token lives and run: flask logout init"
-        ]
+        return self._engine.run(
+            lambda x: [*self._describe_faults(sa.inspect(x)), *list_risks(x)]
+        )
 
-    def _list_faults(self) -> list[str] | None:
-        """Compare the table with the one that it should be; ``None``: there is none.
+    def _describe_faults(self, inspector: sa.Inspector) -> t.Iterator[str]:
+        """Compare the table with the one that it should be.
 
         Names of indexes may differ, and further columns and indexes are the app's.
         """
-        return self._engine.run(self._compare)
-
-    def _compare(self, connection: sa.Connection) -> list[str] | None:
-        table, inspector = self._table, sa.inspect(connection)
-        if not inspector.has_table(table.name, schema=table.schema):
-            return None
-        columns = _column_faults(table, inspector)
-        return [*columns, *_index_faults(table, inspector)]
+        table, name = self._table, self._table.name
+        if not inspector.has_table(name, schema=table.schema):
+            yield (
+                f"there is no table {name}. Run your migrations, or: flask logout init"
+            )
+            return
+        faults = [*_column_faults(table, inspector), *_index_faults(table, inspector)]
+        if faults:
+            yield (
+                f"{name} is not as it must be: {', '.join(faults)}. Make a migration"
+                " that mends it, or drop it once no token lives and run: flask logout"
+                " init"
+            )
 
     def _missing_indexes(self) -> list[sa.Index]:
         table = self._table

@@ -1,0 +1,229 @@
+"""Replicas: what ``flask logout check`` says of them, and that no check trusts them."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import sqlalchemy as sa
+
+from flask_logout.stores.sqlalchemy.topology import list_risks
+
+from .conftest import MakeApp
+from .database_servers import GaleraServer
+from .database_servers import MariaDBServer
+from .database_servers import PostgreSQLServer
+from .database_servers import ReplicaServer
+from .database_servers import StandbyServer
+from .test_doctor import examine
+from .tokens import get_status
+from .tokens import log_out
+from .tokens import LOGGED_OUT
+from .tokens import make_pair
+
+READ_ONLY = (
+    "it cannot store a logout, and it accepts revoked tokens while it lags behind the"
+    " primary. Connect to the primary."
+)
+SET_STANDBY_NAMES = (
+    "so no logout waits for one: a failover loses logouts that were acknowledged. Set"
+    " synchronous_standby_names, and synchronous_commit to on."
+)
+SET_SEMI_SYNC = (
+    "so no logout waits for one: a failover loses logouts that were acknowledged. Set"
+    " rpl_semi_sync_master_enabled to ON, and rpl_semi_sync_slave_enabled on the"
+    " replicas."
+)
+
+
+def risks_of(url: sa.URL, *settings: str) -> list[str]:
+    """List the risks of a server, seen by a connection with these settings."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for setting in settings:
+            connection.exec_driver_sql(setting)
+        return list_risks(connection)
+
+
+@pytest.fixture(scope="module")
+def primary() -> t.Iterator[PostgreSQLServer]:
+    """A PostgreSQL that standbys may follow."""
+    with PostgreSQLServer("wal_level=logical") as server:
+        yield server
+
+
+@pytest.fixture(params=["postgresql+psycopg", "postgresql+psycopg2"])
+def primary_url(request: pytest.FixtureRequest, primary: PostgreSQLServer) -> sa.URL:
+    """Where it is, by each driver."""
+    return primary.url.set(drivername=request.param)
+
+
+def test_a_postgresql_standby_is_found(
+    make_app: MakeApp, primary: PostgreSQLServer
+) -> None:
+    url = primary.url.set(drivername="postgresql+psycopg")
+    make_app(SQLALCHEMY_DATABASE_URI=url.render_as_string(hide_password=False))
+    with StandbyServer(primary) as standby:
+        app = make_app(
+            SQLALCHEMY_DATABASE_URI=url.set(port=standby.port).render_as_string(
+                hide_password=False
+            )
+        )
+        words = f"the PostgreSQL server is a standby: {READ_ONLY}"
+        assert examine(app) == {"store": words}
+        assert log_out(app.test_client(), make_pair(app)).status_code == 503
+        standby.promote()
+        assert examine(app) == {}
+        assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
+
+
+def test_a_read_only_postgresql_is_found(primary_url: sa.URL) -> None:
+    setting = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+    words = f"the PostgreSQL server is read-only: {READ_ONLY}"
+    assert risks_of(primary_url, setting, "COMMIT") == [words]
+
+
+def test_a_commit_that_waits_for_no_disk_is_found(primary_url: sa.URL) -> None:
+    assert risks_of(primary_url, "SET synchronous_commit = local") == []
+    assert risks_of(primary_url, "SET synchronous_commit = off") == [
+        "synchronous_commit is off: if PostgreSQL crashes, logouts that were"
+        " acknowledged are lost. Set it to on for this role."
+    ]
+
+
+def test_a_standby_that_no_commit_waits_for_is_found(
+    primary: PostgreSQLServer, primary_url: sa.URL
+) -> None:
+    with StandbyServer(primary):
+        empty = "synchronous_standby_names is empty"
+        found = f"1 standby is attached to PostgreSQL, but {empty}, {SET_STANDBY_NAMES}"
+        assert risks_of(primary_url) == [found]
+        assert risks_of(primary_url, "SET ROLE pg_read_all_stats") == [found]
+        hidden = (
+            " This role cannot see what exactly is attached: grant it pg_read_all_stats"
+            " to tell standbys from backups."
+        )
+        assert risks_of(primary_url, "SET ROLE pg_signal_backend") == [found + hidden]
+        with synchronous(primary):
+            assert risks_of(primary_url) == []
+            local = "synchronous_commit is local"
+            assert risks_of(primary_url, "SET synchronous_commit = local") == [
+                f"1 standby is attached to PostgreSQL, but {local}, {SET_STANDBY_NAMES}"
+            ]
+
+
+class synchronous:
+    """A block in which commits of a primary wait for a standby."""
+
+    def __init__(self, primary: PostgreSQLServer) -> None:
+        self._primary = primary
+
+    def __enter__(self) -> None:
+        self._set("*")
+
+    def __exit__(self, *_: object) -> None:
+        self._set("")
+
+    def _set(self, names: str) -> None:
+        engine = sa.create_engine(self._primary.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(
+                f"ALTER SYSTEM SET synchronous_standby_names = '{names}'"
+            )
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+            query = "SHOW synchronous_standby_names"
+            while connection.exec_driver_sql(query).scalar() != names:
+                pass
+        engine.dispose()
+
+
+def test_a_read_only_mariadb_is_found(make_app: MakeApp) -> None:
+    with MariaDBServer() as server:
+        url = server.url.render_as_string(hide_password=False)
+        app = make_app(SQLALCHEMY_DATABASE_URI=url)
+        server.run(
+            "SET GLOBAL read_only = ON",
+            "CREATE USER app@127.0.0.1",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON test.* TO app@127.0.0.1",
+        )
+        app = make_app(
+            SQLALCHEMY_DATABASE_URI=server.url.set(username="app").render_as_string()
+        )
+        words = f"the server is read-only (read_only is on): {READ_ONLY}"
+        assert examine(app) == {"store": words}
+        assert log_out(app.test_client(), make_pair(app)).status_code == 503
+        server.run("SET GLOBAL read_only = OFF")
+        assert examine(app) == {}
+        server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        assert examine(app) == {
+            "store": "innodb_flush_log_at_trx_commit is 2: if the server crashes,"
+            " logouts that were acknowledged are lost. Set it to 1."
+        }
+
+
+def test_a_replica_that_no_commit_waits_for_is_found() -> None:
+    with MariaDBServer("log-bin", "server-id=1") as primary:
+        with ReplicaServer(primary) as replica:
+            wait_for_status(primary, "Slaves_connected", "1")
+            found = (
+                "1 replica is attached to the server, but semi-synchronous replication"
+                f" is off, {SET_SEMI_SYNC}"
+            )
+            assert risks_of(primary.url) == [found]
+            replica.run(
+                "STOP SLAVE",
+                "SET GLOBAL rpl_semi_sync_slave_enabled = ON",
+                "START SLAVE",
+            )
+            primary.run("SET GLOBAL rpl_semi_sync_master_enabled = ON")
+            wait_for_status(primary, "Rpl_semi_sync_master_clients", "1")
+            assert risks_of(primary.url) == []
+
+
+def wait_for_status(server: MariaDBServer, name: str, value: str) -> None:
+    """Wait until a server says so of itself."""
+    while server.run(f"SHOW STATUS LIKE '{name}'") != [(name, value)]:
+        pass
+
+
+@pytest.fixture(scope="module")
+def nodes() -> t.Iterator[tuple[GaleraServer, GaleraServer]]:
+    """Two nodes of a Galera cluster."""
+    with GaleraServer() as first, GaleraServer(first) as second:
+        yield first, second
+
+
+def test_galera_that_reads_too_early_is_found(
+    nodes: tuple[GaleraServer, GaleraServer],
+) -> None:
+    words = (
+        "wsrep_sync_wait is {}, so a check can read from a Galera node that has not"
+        " applied a logout yet and accept a revoked token. Set it to 1, and let no proxy"
+        " reset it."
+    )
+    url, setting = nodes[0].url, "SET SESSION wsrep_sync_wait = {}"
+    for value in (0, 2, 4):
+        assert risks_of(url, setting.format(value)) == [words.format(value)]
+    for value in (1, 7):
+        assert risks_of(url, setting.format(value)) == []
+
+
+def test_no_check_reads_too_early_on_galera(
+    make_app: MakeApp, nodes: tuple[GaleraServer, GaleraServer]
+) -> None:
+    apps = [
+        make_app(SQLALCHEMY_DATABASE_URI=node.url.render_as_string()) for node in nodes
+    ]
+    for app in apps:
+        assert examine(app) == {}
+    pair = make_pair(apps[0])
+    assert get_status(apps[1].test_client(), pair) == (200, 200)
+    engine = sa.create_engine(nodes[1].url)
+    with engine.connect() as connection:
+        # The node applies nothing for as long as this lock is held.
+        connection.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
+        assert log_out(apps[0].test_client(), pair).data == LOGGED_OUT
+        assert get_status(apps[1].test_client(), pair) == (503, 503)
+        connection.exec_driver_sql("UNLOCK TABLES")
+    engine.dispose()
+    assert get_status(apps[1].test_client(), pair) == (401, 401)
