@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -13,6 +15,7 @@ from .errors import ConfigError
 from .stores import Store
 from .stores.sqlalchemy import make_table
 from .stores.sqlalchemy import SQLAlchemyStore
+from .stores.sqlalchemy.clock import LONGEST_WRITE
 from .stores.sqlalchemy.connecting import engine_for
 from .stores.sqlalchemy.connecting import engine_of
 from .stores.sqlalchemy.engine import OwnEngine
@@ -30,15 +33,27 @@ def open_store(app: Flask, settings: Settings) -> Store:
 
     :param app: the app.
     :param settings: its settings.
-    :returns: the store, behind a copy in memory where that is switched on.
-    :raises ConfigError: a setting names what is not there, or not supported.
+    :returns: the store, with the in-memory mirror if that is enabled.
+    :raises ConfigError: a setting names what is not there, or is not supported.
     """
     store = _open(app, settings)
     if settings.max_staleness:
         from .mirror import Mirror
 
+        if isinstance(store, SQLAlchemyStore):
+            _check_timeout(settings.timeout)
         store = Mirror(store, max_staleness=settings.max_staleness)
     return store
+
+
+def _check_timeout(timeout: timedelta) -> None:
+    if timeout > LONGEST_WRITE:
+        raise ConfigError(
+            f"Invalid LOGOUT_TIMEOUT: {timeout.total_seconds():g} seconds. Expected"
+            f" {LONGEST_WRITE.total_seconds():g} seconds or less, because"
+            " LOGOUT_MAX_STALENESS is set and the in-memory mirror can miss a write that"
+            " takes longer. Lower LOGOUT_TIMEOUT or remove LOGOUT_MAX_STALENESS."
+        )
 
 
 def _open(app: Flask, settings: Settings) -> Store:

@@ -25,6 +25,7 @@ class _Server:
     """What both have in common: they start with the block, and end with it.
 
     :param *options: settings of the server, as its command line takes them.
+    :param environment: environment variables of the server.
     """
 
     # Who runs it where root may not.
@@ -32,9 +33,12 @@ class _Server:
     # What makes its data, and the Debian package that has it.
     _installer: tuple[str, str]
 
-    def __init__(self, *options: str) -> None:
+    def __init__(
+        self, *options: str, environment: t.Mapping[str, str] | None = None
+    ) -> None:
         # First of all, since where it is missing the test ends here.
         find_program(*self._installer)
+        self._environment = {**os.environ, **(environment or {})}
         self.port = free_port()
         # Not below pytest's folder, which lets in nobody but its owner.
         self._keeper = tempfile.TemporaryDirectory(prefix="flask-logout-")
@@ -77,7 +81,7 @@ class _Server:
         self._run("cp", "--archive", template, str(self.folder / "data"))
 
     def _run(self, *command: str) -> None:
-        _run(self._owner, self.folder, *command)
+        _run(self._owner, self.folder, *command, environment=self._environment)
 
 
 class PostgreSQLServer(_Server):
@@ -139,6 +143,7 @@ class MariaDBServer(_Server):
                     *options,
                 ],
                 user=self._owner if os.geteuid() == 0 else None,
+                env=self._environment,
                 stdout=log,
                 stderr=log,
             )
@@ -273,11 +278,17 @@ def _own(path: Path, owner: str) -> None:
         shutil.chown(path, owner)
 
 
-def _run(owner: str, folder: Path, *command: str) -> None:
+def _run(
+    owner: str,
+    folder: Path,
+    *command: str,
+    environment: t.Mapping[str, str] | None = None,
+) -> None:
     subprocess.run(
         command,
         check=True,
         user=owner if os.geteuid() == 0 else None,
+        env=environment,
         cwd=folder,
         stdout=subprocess.DEVNULL,
         timeout=120,

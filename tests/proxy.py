@@ -65,7 +65,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._ticket = itertools.count()
         self._pending: list[tuple[float, int, _Link, socket.socket, bytes]] = []
-        self._delay = self._trickle = 0.0
+        self._delay = self._trickle = self._seconds_per_byte = 0.0
         self._requests_to_cut = self._replies_to_cut = 0.0
         self._stalled_until = 0.0
         self._calls: deque[tuple[t.Callable[[], object], Event]] = deque()
@@ -115,13 +115,16 @@ class Proxy:
         """Take connections and bytes, and pass nothing on, for 30 seconds at most."""
         self._set(_stalled_until=time.monotonic() + _LONGEST_STALL)
 
-    def slow(self, *, delay: float = 0, trickle: float = 0) -> None:
+    def slow(
+        self, *, delay: float = 0, trickle: float = 0, bandwidth: float = math.inf
+    ) -> None:
         """Pass everything on late, and replies byte by byte.
 
         :param delay: how late, in seconds.
         :param trickle: what lies between the bytes of a reply, in seconds.
+        :param bandwidth: how many bytes a reply has at most, per second.
         """
-        self._set(_delay=delay, _trickle=trickle)
+        self._set(_delay=delay, _trickle=trickle, _seconds_per_byte=1 / bandwidth)
 
     def heal(self) -> None:
         """Be a good proxy again; what was stalled goes on."""
@@ -216,10 +219,13 @@ class Proxy:
     def _queue(self, link: _Link, target: socket.socket, data: bytes) -> None:
         """Put bytes, or the end where there are none, behind those of before."""
         due = max(time.monotonic() + self._delay, link.due.get(target, 0))
-        trickle = self._trickle if target is link.client else 0.0
+        is_reply = target is link.client
+        trickle = self._trickle if is_reply else 0.0
+        per_byte = self._seconds_per_byte if is_reply else 0.0
         size = 1 if trickle else _CHUNK
         for start in range(0, len(data) or 1, size):
             part = data[start : start + size]
+            due += per_byte * len(part)
             event = (due, next(self._ticket), link, target, part)
             heapq.heappush(self._pending, event)
             link.due[target] = due

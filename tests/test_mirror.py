@@ -20,6 +20,7 @@ from importlib import import_module
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
@@ -952,6 +953,7 @@ class Sides(RuleBasedStateMachine):
         self.app.config.update(
             SQLALCHEMY_DATABASE_URI="sqlite://", JWT_SECRET_KEY=SECRET
         )
+        SQLAlchemy(self.app)
         LogoutExtension(self.app)
         self.context = self.app.app_context()
         self.context.push()

@@ -141,3 +141,18 @@ def test_the_wait_for_a_store_is_bounded(make_app: MakeApp) -> None:
         assert log_out(client, pair).status_code == 503
         db.session.rollback()
     assert log_out(client, pair).data == LOGGED_OUT
+
+
+def test_a_timeout_that_is_too_long_for_the_mirror_is_an_error(
+    make_app: MakeApp,
+) -> None:
+    config = {"LOGOUT_MAX_STALENESS": 5, "LOGOUT_TIMEOUT": 30}
+    with pytest.raises(ConfigError) as caught:
+        make_app(**config)
+    assert str(caught.value) == (
+        "Invalid LOGOUT_TIMEOUT: 30 seconds. Expected 10 seconds or less, because"
+        " LOGOUT_MAX_STALENESS is set and the in-memory mirror can miss a write that"
+        " takes longer. Lower LOGOUT_TIMEOUT or remove LOGOUT_MAX_STALENESS."
+    )
+    make_app(**config, LOGOUT_STORE_URI="redis://127.0.0.1:1")
+    make_app(**{**config, "LOGOUT_TIMEOUT": 10})

@@ -1,50 +1,60 @@
-"""The table read page by page, for a copy in memory: first all of it, then the news."""
+"""The table read page by page, for an in-memory mirror: all keys, then what changed."""
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from dataclasses import dataclass
 from dataclasses import replace
 from datetime import datetime
-from datetime import timedelta
-from datetime import timezone
 from functools import cached_property
 
 import sqlalchemy as sa
 
 from .. import Page
+from ..uptime import read_uptime
+from .clock import OVERLAP
+from .clock import Reading
 from .engine import OwnEngine
 from .types import DIALECTS
+from .types import INSTANT
 from .types import KEY
-from .types import NOW
+from .types import statement_now
 from .types import to_utc
 
 PAGE_SIZE = 2_500
-"""How many keys a page has at most."""
+"""The largest number of keys on a page."""
 
-OVERLAP = timedelta(seconds=10)
-"""How long a statement of ours may take from the clock to the commit. What is older in
-the news has been read before."""
+logger = logging.getLogger("flask_logout")
 
-_EPOCH = datetime(1970, 1, 2, tzinfo=timezone.utc)
+Rows = t.Sequence[t.Sequence[t.Any]]
 
 
 @dataclass(frozen=True)
 class Cursor:
     """Where in the table a reader is."""
 
-    seen: datetime
-    """Up to when all was read, by the database's clock, but for what came late."""
+    reading: Reading
+    """The last reading of the database's clock."""
 
-    scanned: bytes | None
-    """The last key of the page before. ``None``: all were read, news follow."""
+    changed_at: datetime
+    """The next changes have this ``revoked_at`` or a later one."""
+
+    key: bytes = b""
+    """Of those with that very ``revoked_at``, the next ones have a greater key."""
+
+    scanned: bytes | None = None
+    """The last key that was read, until all keys are read."""
+
+    run_began_at: datetime | None = None
+    """What the database's clock said on the first page of this run of changes."""
 
 
 class Pages:
     """Reads a table page by page.
 
     :param table: the table.
-    :param engine: where it is.
+    :param engine: the engine to read it with.
     """
 
     def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
@@ -59,55 +69,72 @@ class Pages:
         :raises StoreUnavailableError: the database did not answer.
         """
         if cursor is None:
-            return self._start()
-        is_read = cursor.scanned is None
-        return self._read_news(cursor) if is_read else self._scan(cursor)
+            return self._start(self._read(self._now)[1])
+        is_scan = cursor.scanned is not None
+        return self._scan(cursor) if is_scan else self._read_changes(cursor)
 
-    def _start(self) -> Page:
-        # Before the first key is read, so that nothing falls between the two.
-        newest = sa.select(sa.func.max(self._table.c.revoked_at))
-        ((latest,),) = self._read(newest)
-        seen = to_utc(latest) if latest else _EPOCH
-        page = self._scan(Cursor(seen, b""))
+    def _start(self, reading: Reading) -> Page:
+        # The clock was read before the first key, so no row falls between the two.
+        page = self._scan(Cursor(reading, reading.now - OVERLAP, scanned=b""))
         total = len(page.keys)
         if total == PAGE_SIZE:
-            # Digests are spread evenly: how far a page reaches tells how many there are.
+            # Digests are spread evenly, so the last key on a page tells how many there are.
             total = total * 2**128 // int.from_bytes(page.keys[-1], "big")
         return replace(page, total=total)
 
-    # The same object for every page, so that it is compiled once.
+    def _scan(self, cursor: Cursor) -> Page:
+        bound = {"last": cursor.scanned, "size": PAGE_SIZE}
+        keys = [bytes(key) for (key,) in self._engine.query(self._next_keys, bound)]
+        scanned = keys[-1] if len(keys) == PAGE_SIZE else None
+        return Page(keys, replace(cursor, scanned=scanned), has_more=True)
+
+    def _read_changes(self, cursor: Cursor) -> Page:
+        bound = {"since": cursor.changed_at, "last": cursor.key, "size": PAGE_SIZE}
+        rows, reading = self._read(self._next_changes, bound)
+        if reading.is_behind(cursor.reading):
+            # What was written meanwhile may lie before what was read.
+            logger.warning(
+                "The database's clock has gone back: it was %s and is %s. The in-memory"
+                " mirror starts over.",
+                cursor.reading.now,
+                reading.now,
+            )
+            return self._start(reading)
+        keys = [key for _, key in rows]
+        began_at = cursor.run_began_at or reading.now
+        if len(rows) == PAGE_SIZE:
+            return Page(keys, Cursor(reading, *max(rows), run_began_at=began_at), True)
+        # A row that was not visible to this run may lie within the overlap.
+        return Page(keys, Cursor(reading, began_at - OVERLAP), False)
+
+    def _read(
+        self, statement: sa.Executable, bound: t.Mapping[str, t.Any] | None = None
+    ) -> tuple[list[tuple[datetime, bytes]], Reading]:
+        """Read changes, and the clock before them in the same statement."""
+        began_at = read_uptime()
+        rows = self._engine.execute(statement, bound)[0]
+        ended_at = read_uptime()
+        (now,) = (to_utc(at) for at, key in rows if key is None)
+        changes = [(to_utc(at), bytes(key)) for at, key in rows if key is not None]
+        return changes, Reading(now, began_at, ended_at)
+
+    # The same objects for every page, so that each is compiled once.
     @cached_property
     def _next_keys(self) -> sa.Select[t.Any]:
         key = self._table.c.key
         beyond = sa.select(key).where(key > sa.bindparam("last", type_=KEY))
         return beyond.order_by(key).limit(sa.bindparam("size", type_=sa.Integer))
 
-    def _scan(self, cursor: Cursor) -> Page:
-        bound = {"last": cursor.scanned, "size": PAGE_SIZE}
-        rows = self._engine.query(self._next_keys, bound)
-        keys = _keys_of(rows)
-        scanned = keys[-1] if len(keys) == PAGE_SIZE else None
-        return Page(keys, Cursor(cursor.seen, scanned), has_more=True)
+    @cached_property
+    def _next_changes(self) -> sa.CompoundSelect[t.Any]:
+        at, key = self._table.c.revoked_at, self._table.c.key
+        since = sa.bindparam("since", type_=INSTANT)
+        is_beyond = sa.or_(at > since, key > sa.bindparam("last", type_=KEY))
+        page = sa.select(at, key).where(at >= since, is_beyond).order_by(at, key)
+        size = sa.bindparam("size", type_=sa.Integer)
+        return sa.union_all(sa.select(page.limit(size).subquery()), self._now)
 
-    def _read_news(self, cursor: Cursor) -> Page:
-        revoked_at = self._table.c.revoked_at
-        select = sa.select(self._table.c.key, revoked_at)
-        dialect = DIALECTS[self._engine.dialect.name]
-        if dialect == "sqlite":
-            # It has one writer at a time, so none commits behind the latest.
-            rows = self._read(select.where(revoked_at >= cursor.seen))
-            seen = max([cursor.seen, *(to_utc(row[1]) for row in rows)])
-            return Page(_keys_of(rows), Cursor(seen, None), False)
-        news = select.where(revoked_at >= cursor.seen - OVERLAP)
-        clock: t.Any = sa.select(sa.null(), NOW[dialect])
-        rows = self._read(sa.union_all(news, clock))
-        (now,) = (row[1] for row in rows if row[0] is None)
-        keys = _keys_of(row for row in rows if row[0] is not None)
-        return Page(keys, Cursor(to_utc(now), None), False)
-
-    def _read(self, statement: sa.Executable) -> t.Sequence[t.Sequence[t.Any]]:
-        return self._engine.execute(statement)[0]
-
-
-def _keys_of(rows: t.Iterable[t.Sequence[t.Any]]) -> list[bytes]:
-    return [bytes(row[0]) for row in rows]
+    @cached_property
+    def _now(self) -> sa.Select[t.Any]:
+        now = statement_now(DIALECTS[self._engine.dialect.name])
+        return sa.select(sa.type_coerce(now, INSTANT), sa.type_coerce(sa.null(), KEY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from datetime import datetime
 from datetime import timezone
 
@@ -35,12 +36,21 @@ NOW = {
 }
 """The clock of the database, in UTC and in microseconds."""
 
-# One value per statement, so that an index can be searched for it. SQLite has no clock
-# of its own.
-_STATEMENT_NOW: dict[str, sa.ColumnElement[datetime]] = {
+_STATEMENT_NOW: dict[str, t.Any] = {
     "postgresql": sa.func.statement_timestamp(),
     "mysql": sa.func.utc_timestamp(sa.literal_column("6")),
 }
+
+
+def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
+    """Give the database's clock as it was before a statement read anything.
+
+    It has one value per statement, so that an index can be searched for it.
+
+    :param dialect: one of the values of :data:`DIALECTS`.
+    :returns: the SQL. On SQLite, the clock is this machine's, and may be read later.
+    """
+    return _STATEMENT_NOW.get(dialect, NOW[dialect])
 
 
 def has_passed(
@@ -53,9 +63,10 @@ def has_passed(
     :param dialect: one of the values of :data:`DIALECTS`.
     :returns: the condition; on SQLite, this machine's clock alone decides.
     """
-    theirs = _STATEMENT_NOW.get(dialect)
     ours = instant < now
-    return ours if theirs is None else sa.and_(ours, instant < theirs)
+    if dialect == "sqlite":
+        return ours
+    return sa.and_(ours, instant < statement_now(dialect))
 
 
 def to_utc(instant: datetime) -> datetime:
