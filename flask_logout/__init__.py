@@ -9,6 +9,7 @@ if t.TYPE_CHECKING:
     from .document import openapi as openapi
     from .errors import ConfigError as ConfigError
     from .errors import ExternalAPIError as ExternalAPIError
+    from .errors import InvalidRequestError as InvalidRequestError
     from .errors import LogoutError as LogoutError
     from .errors import OutcomeUnknownError as OutcomeUnknownError
     from .errors import StoreUnavailableError as StoreUnavailableError
@@ -17,6 +18,7 @@ if t.TYPE_CHECKING:
     from .revocation import Revocation as Revocation
     from .schemas import ErrorItem as ErrorItem
     from .signals import logged_out as logged_out
+    from .signals import revocation_unknown as revocation_unknown
     from .signals import revoked as revoked
     from .signals import store_unavailable as store_unavailable
     from .state import LogoutTokens as LogoutTokens
@@ -25,6 +27,7 @@ _HOMES = {
     "ConfigError": "errors",
     "ErrorItem": "schemas",
     "ExternalAPIError": "errors",
+    "InvalidRequestError": "errors",
     "LogoutError": "errors",
     "LogoutExtension": "extension",
     "LogoutTokens": "state",
@@ -33,6 +36,7 @@ _HOMES = {
     "StoreUnavailableError": "errors",
     "logged_out": "signals",
     "openapi": "document",
+    "revocation_unknown": "signals",
     "revoked": "signals",
     "session_claims": "login",
     "store_unavailable": "signals",

@@ -12,6 +12,7 @@ import typing as t
 from . import tokens
 from .revocation import Kind
 from .revocation import Revocation
+from .revocation import shown
 
 logger = logging.getLogger("flask_logout")
 
@@ -28,17 +29,32 @@ def log_revoked(revocations: t.Sequence[Revocation]) -> None:
 
     :param revocations: what one act revoked, of one subject.
     """
-    first = revocations[0]
-    kinds = dict.fromkeys(_EVENTS[x.kind] for x in revocations)
-    ids = dict.fromkeys(x.token_id for x in revocations if x.token_id)
+    _log(logging.INFO, _name_event(revocations), **_describe(revocations))
+
+
+def log_outcome_unknown(revocations: t.Sequence[Revocation], error: Exception) -> None:
+    """Log that nobody knows whether something was revoked.
+
+    :param revocations: what one act was to revoke, of one subject.
+    :param error: what the engine said.
+    """
     _log(
-        logging.INFO,
-        "+".join(kinds),
-        subject=first.subject,
-        ids=list(ids) or None,
-        reason=first.reason,
-        actor=first.actor,
+        logging.ERROR,
+        "revocation_unknown",
+        event=_name_event(revocations),
+        **_describe(revocations),
+        error=str(error),
     )
+
+
+def log_logout_incomplete(subject: str | None, upstreams: int) -> None:
+    """Log that upstreams have ended a login whose tokens are still valid here.
+
+    :param subject: whose login it is.
+    :param upstreams: how many upstreams have succeeded.
+    """
+    subject = shown(subject)
+    _log(logging.ERROR, "logout_incomplete", subject=subject, upstreams=upstreams)
 
 
 def log_store_unavailable(error: Exception) -> None:
@@ -69,7 +85,22 @@ def _handlers() -> t.Iterator[logging.Handler]:
         current = current.parent if current.propagate else None
 
 
-def _log(level: int, event: str, **values: t.Any) -> None:
+def _name_event(revocations: t.Sequence[Revocation]) -> str:
+    return "+".join(dict.fromkeys(_EVENTS[x.kind] for x in revocations))
+
+
+def _describe(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:
+    first = revocations[0]
+    ids = dict.fromkeys(x.token_id for x in revocations if x.token_id)
+    return {
+        "subject": first.subject,
+        "ids": list(ids) or None,
+        "reason": first.reason,
+        "actor": first.actor,
+    }
+
+
+def _log(level: int, event: str, /, **values: t.Any) -> None:
     # JSON escapes line breaks, so no value can forge a second line.
     shown = {name: value for name, value in values.items() if value is not None}
     at = tokens.now().isoformat(timespec="milliseconds")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 from datetime import timedelta
 from functools import partial
@@ -12,42 +11,48 @@ from flask import current_app
 from flask import Flask
 from flask import request
 from flask import Response
-from flask_jwt_extended import unset_jwt_cookies
-from flask_jwt_extended.config import config
+from flask_jwt_extended import decode_token
+from flask_jwt_extended import get_unverified_jwt_headers
 from flask_jwt_extended.exceptions import CSRFError
-from flask_jwt_extended.exceptions import NoAuthorizationError
-from flask_jwt_extended.internal_utils import custom_verification_for_token
-from flask_jwt_extended.internal_utils import verify_token_not_blocklisted
-from flask_jwt_extended.internal_utils import verify_token_type
-from flask_jwt_extended.view_decorators import _decode_jwt_from_request
+from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import ExpiredSignatureError
 from werkzeug.exceptions import BadRequest
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound
+from werkzeug.wsgi import get_input_stream
 
+from . import cookies
+from . import jwt_extended
+from . import service
 from . import tokens
 from .blocklist import check_slot
 from .claims import Claims
-from .claims import subject_of
-from .claims import text
 from .errors import answer
 from .errors import answer_http_error
 from .errors import answer_invalid_token
 from .errors import describe
-from .errors import ExternalAPIError
 from .errors import InvalidRequestError
 from .errors import InvalidTokenError
 from .errors import register_on_blueprint
-from .schemas import error_item
-from .schemas import ErrorCode
-from .schemas import ErrorItem
 from .schemas import LoggedOut
-from .schemas import parse_request
 from .state import EXTENSION
 from .state import LogoutState
 from .state import LogoutTokens
 
-logger = logging.getLogger("flask_logout")
+BODY_ROOM = 1 << 16
+"""How long a body may be beside tokens, in bytes."""
+
+BODY_TOKENS = 8
+"""How many times ``LOGOUT_MAX_TOKEN_LENGTH`` a body may have for tokens: there may be
+two, and JSON may write some of their characters in several bytes."""
+
+_EXPIRED = "Signature has expired"
+
+
+class _Access(t.NamedTuple):
+    claims: Claims
+    needs_refresh: bool
+    """Whether it has expired, and logs out only beside a valid refresh token."""
 
 
 def make_blueprint(url_prefix: str) -> Blueprint:
@@ -83,44 +88,85 @@ def logout() -> Response:
     state: LogoutState = current_app.extensions[EXTENSION]
     # What is acknowledged here must be refused everywhere.
     check_slot(current_app)
+    _bound_body(state.settings.max_token_length)
     access = _verify_access(state.settings.expired_access_grace)
-    refresh_token = _read_refresh_token(state.settings.max_token_length)
-    refresh = _verify_refresh(refresh_token, access)
-    pair = LogoutTokens(access, refresh, refresh_token)
-    _call_upstreams(state, pair)
-    state.log_out(pair)
-    return _unset_cookies(answer(LoggedOut()))
+    pair = _verify_pair(state, access)
+    service.log_out(state, pair)
+    return cookies.unset_useless(answer(LoggedOut()), (pair.access, pair.refresh))
 
 
-def _verify_access(grace: timedelta) -> Claims:
+def _bound_body(max_token_length: int) -> None:
+    """Reject a body that no request needs, before anything parses it."""
+    # If something has read it already, it is in memory, and the stream has ended.
+    if "stream" not in vars(request):
+        most = BODY_ROOM + BODY_TOKENS * max_token_length
+        allowed = request.max_content_length
+        request.stream = get_input_stream(
+            request.environ,
+            max_content_length=most if allowed is None else min(most, allowed),
+        )
+
+
+def _verify_access(grace: timedelta) -> _Access:
     """Verify the access token as every route does, save that no user is loaded."""
     try:
-        return _decode_access(grace)
+        found = jwt_extended.find_access_token(_read_json)
+        header = get_unverified_jwt_headers(found.token)
+        claims, has_expired = _decode(found)
     except tokens.DECODE_ERRORS as e:
         raise InvalidTokenError(describe(e)) from e
-
-
-def _decode_access(grace: timedelta) -> Claims:
+    if claims["type"] == "refresh":
+        raise InvalidTokenError("Only non-refresh tokens are allowed")
+    is_late = has_expired and not tokens.expired_within(grace, claims)
+    if is_late and found.location != "cookies":
+        raise InvalidTokenError(_EXPIRED)
+    # Outside of the first try: an error of the app's own loaders says nothing about the
+    # token. Only this class means that they reject it.
     try:
-        claims, _, _ = _decode_jwt_from_request(_locations(), fresh=False)
-    except ExpiredSignatureError as e:
-        header, claims = t.cast(t.Any, e).jwt_header, t.cast(t.Any, e).jwt_data
-        if not tokens.expired_within(grace, claims):
-            raise
-        verify_token_type(claims, refresh=False)
-        verify_token_not_blocklisted(header, claims)
-        custom_verification_for_token(header, claims)
-    return claims
+        jwt_extended.ask_loaders(header, claims)
+    except JWTExtendedException as e:
+        raise InvalidTokenError(describe(e)) from e
+    return _Access(claims, is_late)
 
 
-def _locations() -> list[str]:
-    """Where an access token may be: in the body only where that is an object."""
-    locations = list(config.token_location)
-    if "json" in locations and not isinstance(_read_json(), dict):
-        locations.remove("json")
-    if not locations:
-        raise NoAuthorizationError("Missing JSON object")
-    return locations
+def _decode(found: jwt_extended.Presented) -> tuple[Claims, bool]:
+    try:
+        return decode_token(found.token, found.csrf), False
+    except ExpiredSignatureError:
+        return decode_token(found.token, found.csrf, allow_expired=True), True
+
+
+def _verify_pair(state: LogoutState, access: _Access) -> LogoutTokens:
+    try:
+        body = _read_body(state.settings.require_refresh_token)
+        pair = service.verify_pair(state, access.claims, body)
+    except InvalidRequestError as e:
+        if access.needs_refresh:
+            raise InvalidTokenError(_EXPIRED) from e
+        raise
+    if access.needs_refresh and not (pair.refresh and cookies.is_usable(pair.refresh)):
+        raise InvalidTokenError(_EXPIRED)
+    return pair
+
+
+def _read_body(requires_token: bool) -> object:
+    """Read the body, to which a cookie may add the token that is not in it."""
+    body = _read_json()
+    if not _leaves_token_out(body):
+        return body
+    cookie = cookies.read_refresh_cookie()
+    if cookie is not None:
+        return {"refresh_token": cookie}
+    return body if requires_token else {}
+
+
+def _leaves_token_out(body: object) -> bool:
+    """Whether no refresh token was sent, not even in a form that is not accepted."""
+    if isinstance(body, dict):
+        return "refresh_token" not in body
+    if request.form:
+        return "refresh_token" not in request.form
+    return not request.get_data()
 
 
 def _read_json() -> object:
@@ -130,66 +176,12 @@ def _read_json() -> object:
         return None
 
 
-def _read_refresh_token(max_length: int) -> str:
-    body = _read_json()
-    cookie = request.cookies.get(config.refresh_cookie_name)
-    if cookie and config.jwt_in_cookies and _leaves_it_to_the_cookie(body):
-        body = {"refresh_token": cookie}
-    parsed = parse_request(body, max_token_length=max_length)
-    if isinstance(parsed, ErrorItem):
-        raise InvalidRequestError([parsed])
-    return parsed.refresh_token
-
-
-def _leaves_it_to_the_cookie(body: object) -> bool:
-    """Whether there is no JSON that names, or fails to name, a refresh token."""
-    if isinstance(body, dict):
-        return "refresh_token" not in body
-    return not (request.is_json and request.get_data())
-
-
-def _verify_refresh(refresh_token: str, access: Claims) -> Claims:
-    def refuse(code: ErrorCode) -> InvalidRequestError:
-        return InvalidRequestError([error_item("refresh_token", code, refresh_token)])
-
-    try:
-        claims = tokens.decode(refresh_token)
-    except InvalidTokenError as e:
-        raise refuse("invalid") from e
-    if claims["type"] != "refresh":
-        raise refuse("wrong_token_type")
-    if _owner_of(claims) != _owner_of(access):
-        raise refuse("wrong_subject")
-    return claims
-
-
-def _owner_of(claims: Claims) -> tuple[str | None, str | None]:
-    return text(claims.get("iss")), subject_of(claims, tokens.identity_claim())
-
-
-def _call_upstreams(state: LogoutState, pair: LogoutTokens) -> None:
-    for upstream in state.upstreams:
-        try:
-            current_app.ensure_sync(upstream)(pair)
-        except ExternalAPIError:
-            raise
-        except Exception as e:  # whatever the app's upstream raises, it has failed
-            logger.exception("an upstream failed, nothing was revoked")
-            raise ExternalAPIError() from e
-
-
 def _refuse(error: InvalidTokenError) -> Response:
     response = answer_invalid_token(error)
     # A foreign page must not be able to make the caller's browser forget its cookies.
     if isinstance(error.__cause__, CSRFError):
         return response
-    return _unset_cookies(response)
-
-
-def _unset_cookies(response: Response) -> Response:
-    if config.jwt_in_cookies:
-        unset_jwt_cookies(response)
-    return response
+    return cookies.unset_useless(response)
 
 
 def _answer_stray(

@@ -222,7 +222,11 @@ def _check(state: LogoutState, /) -> None:
 def _openapi(state: LogoutState, /) -> None:
     """Print the OpenAPI document of the endpoint, as JSON."""
     settings = state.settings
+    if not settings.endpoints:
+        raise click.ClickException("LOGOUT_ENDPOINTS is empty: there is no endpoint.")
     document = openapi(
-        url_prefix=settings.url_prefix, max_token_length=settings.max_token_length
+        url_prefix=settings.url_prefix,
+        max_token_length=settings.max_token_length,
+        require_refresh_token=settings.require_refresh_token,
     )
     click.echo(json.dumps(document, indent=2))

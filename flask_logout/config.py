@@ -97,6 +97,12 @@ def _check_path(value: str) -> str:
     return value
 
 
+def _check_names(value: object) -> object:
+    if not isinstance(value, (set, frozenset, list, tuple)):
+        raise ValueError("not a collection of names")
+    return value
+
+
 _Number = BeforeValidator(_refuse_bool)
 _Duration = BeforeValidator(read_duration)
 
@@ -140,6 +146,20 @@ class Settings(BaseModel):
         Expected("a whole number from 64 to 1048576"),
     ] = DEFAULT_MAX_TOKEN_LENGTH
     """The maximum length of a refresh token, 64 to 1048576 characters."""
+
+    require_refresh_token: t.Annotated[bool, Expected("True or False")] = True
+    """Whether a logout needs a refresh token. With ``False``, a request without one
+    revokes the access token, or its session if it has one."""
+
+    endpoints: t.Annotated[
+        frozenset[t.Literal["logout"]],
+        BeforeValidator(_check_names),
+        Expected(
+            'a set, list or tuple with no name other than "logout", or set() for no'
+            " endpoint"
+        ),
+    ] = frozenset({"logout"})
+    """The endpoints to register. ``set()`` registers none."""
 
     expired_access_grace: _NotNegative = timedelta(0)
     """How long after its expiry the endpoint still accepts an access token."""

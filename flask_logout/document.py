@@ -89,20 +89,24 @@ class _JsonSchema(GenerateJsonSchema):
 
 
 def openapi(
-    *, url_prefix: str = "/auth", max_token_length: int = DEFAULT_MAX_TOKEN_LENGTH
+    *,
+    url_prefix: str = "/auth",
+    max_token_length: int = DEFAULT_MAX_TOKEN_LENGTH,
+    require_refresh_token: bool = True,
 ) -> dict[str, t.Any]:
     """Describe the endpoint as OpenAPI 3.1, from the models of its JSON.
 
     :param url_prefix: ``LOGOUT_URL_PREFIX`` of the app.
     :param max_token_length: ``LOGOUT_MAX_TOKEN_LENGTH`` of the app, in characters.
+    :param require_refresh_token: ``LOGOUT_REQUIRE_REFRESH_TOKEN`` of the app.
     :returns: a document of one path, to be written as JSON or merged into the app's.
     """
     return {
         "openapi": "3.1.0",
         "info": {"title": "Flask-Logout", "version": version("Flask-Logout")},
-        "paths": {f"{url_prefix}/logout": {"post": _operation()}},
+        "paths": {f"{url_prefix}/logout": {"post": _operation(require_refresh_token)}},
         "components": {
-            "schemas": _schemas(max_token_length),
+            "schemas": _schemas(max_token_length, require_refresh_token),
             "securitySchemes": {
                 "accessToken": {
                     "type": "http",
@@ -115,19 +119,19 @@ def openapi(
     }
 
 
-def _operation() -> _Json:
+def _operation(require_refresh_token: bool) -> _Json:
     examples = {"logout": {"value": {"refresh_token": EXAMPLE_TOKEN}}}
     return {
         "operationId": "logout",
         "summary": "Revoke the access token and the refresh token of a login",
-        "description": "Both tokens are checked first, then revoked by one statement."
-        " An answer other than 200 means that nothing changed. A genuine refresh token"
-        " that has expired or is revoked already is no error. Unknown fields in the"
-        " body are ignored.",
+        "description": "Both tokens are validated first, then revoked by one statement."
+        " With any status other than 200, Flask-Logout has revoked nothing, unless the"
+        " store did not acknowledge a write (503). A valid refresh token that has expired"
+        " or is already revoked is accepted. Unknown fields in the body are ignored.",
         "security": [{"accessToken": []}],
         "requestBody": {
             "description": "The refresh token that belongs to the access token.",
-            "required": True,
+            "required": require_refresh_token,
             "content": _content([LogoutRequest], examples),
         },
         "responses": _responses(),
@@ -154,7 +158,7 @@ def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
     yield "external_api_error", summary, ExternalAPIFailed(data=failure)
     summary = "Missing, malformed, forged, expired, revoked, or a refresh token"
     yield "invalid_token", summary, InvalidToken()
-    yield "content_too_large", "Larger than the app takes", ContentTooLarge()
+    yield "content_too_large", "Larger than the app accepts", ContentTooLarge()
     yield "service_unavailable", "No answer from the store", ServiceUnavailable()
 
 
@@ -177,7 +181,7 @@ def _content(models: t.Sequence[type], examples: _Json) -> _Json:
     return {"application/json": {"schema": schema, "examples": examples}}
 
 
-def _schemas(max_token_length: int) -> _Json:
+def _schemas(max_token_length: int, require_refresh_token: bool) -> _Json:
     answers = list(dict.fromkeys(type(envelope) for _, _, envelope in _answers()))
     models: list[tuple[t.Any, JsonSchemaMode]] = [(LogoutRequest, "validation")]
     models += [(model, "serialization") for model in answers]
@@ -185,8 +189,10 @@ def _schemas(max_token_length: int) -> _Json:
         models, ref_template=_REFS, schema_generator=_JsonSchema
     )
     schemas: _Json = made["$defs"]
-    request = schemas[LogoutRequest.__name__]["properties"]
-    request["refresh_token"]["maxLength"] = max_token_length
+    request = schemas[LogoutRequest.__name__]
+    request["properties"]["refresh_token"]["maxLength"] = max_token_length
+    if not require_refresh_token:
+        del request["required"]
     for model in answers:
         for name, field in Envelope.model_fields.items():
             shown = schemas[model.__name__]["properties"][name]

@@ -57,45 +57,14 @@ class InvalidTokenError(LogoutError):
         self.description = description
 
 
-class InvalidRequestError(LogoutError):
-    """The body of a request is wrong: answered with a 400.
+class AnsweredError(LogoutError, HTTPException):
+    """The base class of exceptions that have a response, which Flask sends.
 
-    :param errors: what is wrong, one item per field.
+    They are :exc:`~werkzeug.exceptions.HTTPException`, because flask-restx and
+    Flask-RESTful turn any other exception into a 500.
     """
 
-    def __init__(self, errors: t.Sequence[ErrorItem]) -> None:
-        super().__init__(", ".join(f"{e.key}: {e.message}" for e in errors))
-        self.errors = list(errors)
-
-
-class ExternalAPIError(LogoutError):
-    """Raise it in an upstream that failed: answered with a 400, nothing is revoked.
-
-    :param details: any JSON that helps the client; no token, it is sent as it is.
-    :param errors: what is wrong, one item per field.
-    :raises TypeError: ``details`` is not JSON.
-    """
-
-    def __init__(  # noqa: B042
-        self, *, details: JsonValue = None, errors: t.Sequence[ErrorItem] = ()
-    ) -> None:
-        super().__init__("an upstream could not forget the tokens")
-        try:
-            self.details = _JSON.validate_python(details)
-        except ValidationError as e:
-            raise TypeError("details must be JSON: dict, list, str, …") from e
-        self.errors = list(errors)
-
-
-class StoreUnavailableError(LogoutError, HTTPException):
-    """The store did not answer, so the response is a 503, on every protected route.
-
-    What the engine said is in ``__cause__``. It is an
-    :exc:`~werkzeug.exceptions.HTTPException`, because flask-restx and Flask-RESTful turn
-    any other exception into a 500.
-    """
-
-    code = 503
+    code = 400
 
     def __init__(self, message: str = "") -> None:  # noqa: B042
         # HTTPException would take the message for its description.
@@ -105,16 +74,85 @@ class StoreUnavailableError(LogoutError, HTTPException):
         return Exception.__str__(self)
 
     @property
+    def envelope(self) -> Envelope:
+        """The body of the response."""
+        raise NotImplementedError
+
+    @property
     def data(self) -> dict[str, t.Any]:
         """The body, for flask-restx and Flask-RESTful, which write it themselves."""
-        return ServiceUnavailable().model_dump()
+        return self.envelope.model_dump(mode="json", exclude_none=True)
 
     def get_response(self, *_: t.Any, **__: t.Any) -> Response:
         """Make the documented response.
 
-        :returns: a 503 with ``Retry-After``.
+        :returns: the envelope.
         """
-        response = answer(ServiceUnavailable())
+        return answer(self.envelope)
+
+
+class InvalidRequestError(AnsweredError):
+    """The refresh token is missing or not acceptable, so the response is a 400.
+
+    :param errors: what is wrong, one item per field.
+    """
+
+    def __init__(self, errors: t.Sequence[ErrorItem]) -> None:
+        super().__init__(", ".join(f"{e.key}: {e.message}" for e in errors))
+        self.errors = list(errors)
+
+    @property
+    def envelope(self) -> ValidationFailed:
+        """The body of the response."""
+        return ValidationFailed(data=ValidationErrorData(errors=self.errors))
+
+
+class ExternalAPIError(AnsweredError):
+    """Raise it in an upstream that failed, so that the response is a 400.
+
+    Flask-Logout then revokes nothing.
+
+    :param details: any JSON that helps the client; no token, because it is sent as it is.
+    :param errors: what is wrong, one item per field.
+    :raises TypeError: ``details`` is not JSON.
+    """
+
+    def __init__(  # noqa: B042
+        self, *, details: JsonValue = None, errors: t.Sequence[ErrorItem] = ()
+    ) -> None:
+        super().__init__("an upstream failed to end the login")
+        try:
+            self.details = _JSON.validate_python(details)
+        except ValidationError as e:
+            raise TypeError("details must be JSON: dict, list, str, …") from e
+        self.errors = list(errors)
+
+    @property
+    def envelope(self) -> ExternalAPIFailed:
+        """The body of the response."""
+        data = ExternalAPIErrorData(errors=self.errors, details=self.details)
+        return ExternalAPIFailed(data=data)
+
+
+class StoreUnavailableError(AnsweredError):
+    """The store did not answer, so the response is a 503, on every protected route.
+
+    What the engine said is in ``__cause__``.
+    """
+
+    code = 503
+
+    @property
+    def envelope(self) -> ServiceUnavailable:
+        """The body of the response."""
+        return ServiceUnavailable()
+
+    def get_response(self, *_: t.Any, **__: t.Any) -> Response:
+        """Make the documented response.
+
+        :returns: the envelope, with ``Retry-After``.
+        """
+        response = super().get_response()
         response.headers["Retry-After"] = str(RETRY_AFTER)
         return response
 
@@ -125,6 +163,9 @@ class OutcomeUnknownError(StoreUnavailableError):
     For example, the connection broke after the statement was sent. The response is a
     503, as for every :exc:`StoreUnavailableError`. Revoking again is safe.
     """
+
+
+_ANSWERED = (InvalidRequestError, ExternalAPIError, StoreUnavailableError)
 
 
 def answer(envelope: Envelope) -> Response:
@@ -188,44 +229,37 @@ def register_on_blueprint(blueprint: Blueprint) -> None:
 
     :param blueprint: the blueprint.
     """
-    blueprint.register_error_handler(InvalidRequestError, _answer_invalid_request)
-    blueprint.register_error_handler(ExternalAPIError, _answer_external_api_error)
+    for error in _ANSWERED:
+        blueprint.register_error_handler(error, _answer)
     # The concrete class: the app's handler for 413 would beat a general one.
     blueprint.register_error_handler(RequestEntityTooLarge, _answer_too_large)
 
 
 def register_on_app(app: Flask, *, jwt_errors: bool) -> None:
-    """Answer a store that is down on every route, and JWT failures where asked to.
+    """Answer our own exceptions on every route, and JWT failures if asked to.
 
     :param app: the app.
     :param jwt_errors: whether JWT failures are answered in the envelope too.
     """
-    app.register_error_handler(StoreUnavailableError, _answer_unavailable)
+    # Concrete classes: they win over every handler of the app for HTTPException or 503.
+    for error in _ANSWERED:
+        app.register_error_handler(error, _answer)
     if not jwt_errors:
         return
     # The JWTManager has registered each class by itself: replace each.
     roots = (JWTExtendedException, PyJWTError)
     theirs = [x for x in app.error_handler_spec[None][None] if issubclass(x, roots)]
-    for error in (*roots, *theirs):
-        app.register_error_handler(error, _answer_jwt_error)
+    for root in (*roots, *theirs):
+        app.register_error_handler(root, _answer_jwt_error)
 
 
 def _answer_jwt_error(error: Exception) -> Response:
     return answer_invalid_token(InvalidTokenError(describe(error)))
 
 
-def _answer_invalid_request(error: InvalidRequestError) -> Response:
-    return answer(ValidationFailed(data=ValidationErrorData(errors=error.errors)))
-
-
-def _answer_external_api_error(error: ExternalAPIError) -> Response:
-    data = ExternalAPIErrorData(errors=error.errors, details=error.details)
-    return answer(ExternalAPIFailed(data=data))
+def _answer(error: AnsweredError) -> Response:
+    return error.get_response()
 
 
 def _answer_too_large(_: RequestEntityTooLarge) -> Response:
     return answer(ContentTooLarge())
-
-
-def _answer_unavailable(error: StoreUnavailableError) -> Response:
-    return error.get_response()

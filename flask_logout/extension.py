@@ -11,6 +11,7 @@ from flask_jwt_extended import JWTManager
 from . import blocklist
 from . import conflicts
 from . import login
+from . import service
 from . import tokens
 from .blueprint import answer_strays
 from .blueprint import make_blueprint
@@ -69,7 +70,8 @@ class LogoutExtension:
         login.stamp_requests(app)
         state = LogoutState(settings, store, self._upstreams, app.config)
         app.extensions[EXTENSION] = state
-        app.register_blueprint(make_blueprint(settings.url_prefix))
+        if settings.endpoints:
+            app.register_blueprint(make_blueprint(settings.url_prefix))
         register_on_app(app, jwt_errors=settings.app_wide_errors)
         app.cli.add_command(commands)
         conflicts.watch(app)
@@ -88,6 +90,28 @@ class LogoutExtension:
         """
         self._upstreams.append(function)
         return function
+
+    def log_out(self, access_claims: Claims, refresh_token: str | None = None) -> None:
+        """Log out as the endpoint does, for an app that has a route of its own.
+
+        It verifies the refresh token, calls the upstreams, and revokes both tokens in one
+        statement. If it raises, Flask-Logout has revoked nothing, with one exception:
+        after an :exc:`OutcomeUnknownError` the tokens may be revoked. Each exception but
+        the first has a documented response, which Flask sends unless the app catches it.
+        Afterwards ``get_jwt()`` returns an empty dict in this request.
+
+        :param access_claims: the claims of the access token, from ``get_jwt()``.
+        :param refresh_token: the encoded refresh token of the same user; ``None``: there
+            is none, which ``LOGOUT_REQUIRE_REFRESH_TOKEN = False`` allows.
+        :raises ValueError: the claims are empty or those of a refresh token.
+        :raises InvalidRequestError: the refresh token is missing or not acceptable.
+        :raises ExternalAPIError: an upstream failed.
+        :raises StoreUnavailableError: the store did not answer.
+        """
+        state = _state()
+        service.check_access(access_claims)
+        body = {} if refresh_token is None else {"refresh_token": refresh_token}
+        service.log_out(state, service.verify_pair(state, access_claims, body))
 
     def revoke_token(
         self,

@@ -1,4 +1,4 @@
-"""The settings of Flask-JWT-Extended that this package depends on, and their checks."""
+"""The adapter to Flask-JWT-Extended: its settings, and its work in a request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from collections.abc import Collection
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from functools import partial
 
 from flask import current_app
+from flask import g
+from flask_jwt_extended.config import config as jwt_config
+from flask_jwt_extended.exceptions import CSRFError
+from flask_jwt_extended.exceptions import NoAuthorizationError
+from flask_jwt_extended.internal_utils import custom_verification_for_token
+from flask_jwt_extended.internal_utils import verify_token_not_blocklisted
+from flask_jwt_extended.view_decorators import _decode_jwt_from_cookies
+from flask_jwt_extended.view_decorators import _decode_jwt_from_headers
+from flask_jwt_extended.view_decorators import _decode_jwt_from_json
+from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
 
+from .claims import Claims
 from .config import LONGEST
 from .config import read_duration
 from .config import show
@@ -18,8 +30,74 @@ from .errors import ConfigError
 LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")
 """The settings that say how long a token is valid."""
 
-_LOCATIONS = {"headers", "cookies", "query_string", "json"}
+# Each finds the encoded token in the current request, and what CSRF protection sent.
+_READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
+    "headers": _decode_jwt_from_headers,
+    "cookies": partial(_decode_jwt_from_cookies, refresh=False),
+    "query_string": _decode_jwt_from_query_string,
+    "json": partial(_decode_jwt_from_json, refresh=False),
+}
+_LOCATIONS = _READERS.keys()
 _COOKIE_NAMES = ("JWT_ACCESS_COOKIE_NAME", "JWT_REFRESH_COOKIE_NAME")
+
+
+class Presented(t.NamedTuple):
+    """A token as it came with the request, not verified yet."""
+
+    token: str
+    """The encoded token; whatever JSON value it is, if it came in the body."""
+
+    csrf: str | None
+    """What the page sent to prove that it may use the cookies."""
+
+    location: str
+    """Where it was, one of ``JWT_TOKEN_LOCATION``."""
+
+
+def find_access_token(read_json: t.Callable[[], object]) -> Presented:
+    """Find the access token of the current request, as ``jwt_required()`` does.
+
+    :param read_json: reads the body, which has a token only if it is an object.
+    :returns: the token of the first location that has one.
+    :raises NoAuthorizationError: there is none.
+    :raises CSRFError: the token is in a cookie, and the proof is missing or unreadable.
+    """
+    for location in jwt_config.token_location:
+        if location == "json" and not isinstance(read_json(), dict):
+            continue
+        try:
+            token, csrf = _READERS[location]()
+        except NoAuthorizationError:
+            continue
+        # compare_digest() raises TypeError for a string that is not ASCII.
+        if csrf is not None and not csrf.isascii():
+            raise CSRFError("CSRF double submit tokens do not match")
+        return Presented(token, csrf, location)
+    raise NoAuthorizationError("Missing JWT")
+
+
+def ask_loaders(header: dict[str, t.Any], claims: Claims) -> None:
+    """Ask the blocklist loader and the verification loader about a decoded token.
+
+    :param header: the header of the token.
+    :param claims: its claims.
+    :raises JWTExtendedException: one of them rejects the token.
+    """
+    verify_token_not_blocklisted(header, dict(claims))
+    custom_verification_for_token(header, dict(claims))
+
+
+def forget_token() -> None:
+    """Let ``get_jwt()`` and ``current_user`` find nothing in the rest of the request.
+
+    They then return what they return in a request without a token, because a response
+    handler that raises would replace the response to a logout that has happened.
+    """
+    if "_jwt_extended_jwt" in g:
+        g._jwt_extended_jwt = {}
+        g._jwt_extended_jwt_header = {}
+        g._jwt_extended_jwt_user = {"loaded_user": None}
+        g._jwt_extended_jwt_location = None
 
 
 def check_settings() -> None:

@@ -181,7 +181,7 @@ class InvalidToken(Envelope):
 
 
 class ContentTooLarge(Envelope):
-    """The body is larger than the app takes; nothing was revoked."""
+    """The body is larger than the app accepts; nothing was revoked."""
 
     code: t.Literal[413] = 413
     message: t.Literal["content too large"] = "content too large"
@@ -189,7 +189,7 @@ class ContentTooLarge(Envelope):
 
 
 class ServiceUnavailable(Envelope):
-    """The store did not answer; nothing was revoked."""
+    """The store did not answer; retry after a while."""
 
     code: t.Literal[503] = 503
     message: t.Literal["service unavailable"] = "service unavailable"

@@ -20,11 +20,17 @@ _signals = Namespace()
 logged_out = _signals.signal(
     "logged-out",
     doc="A caller logged out. Sent with ``access`` and ``refresh``, the claims of"
-    " both tokens.",
+    " both tokens; ``refresh`` is ``None`` if there was no refresh token.",
 )
 revoked = _signals.signal(
     "revoked",
     doc="Something was revoked. Sent with ``revocations``, ``reason`` and ``actor``.",
+)
+revocation_unknown = _signals.signal(
+    "revocation-unknown",
+    doc="A write of revocations was not acknowledged, so they may be in effect or not."
+    " Sent with ``revocations``, ``reason``, ``actor`` and ``error``, after"
+    " ``store_unavailable``.",
 )
 store_unavailable = _signals.signal(
     "store-unavailable",

@@ -77,10 +77,11 @@ class LogoutTokens:
     access: Claims
     """The claims of the access token."""
 
-    refresh: Claims
-    """The claims of the refresh token, which may have expired."""
+    refresh: Claims | None
+    """The claims of the refresh token, which may have expired. ``None`` if there is none,
+    which :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` may allow."""
 
-    refresh_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
     """The refresh token itself, for an upstream that has to see it."""
 
 
@@ -119,7 +120,7 @@ class LogoutState:
         try:
             found = self.store.find(keys, subject=subject)
         except StoreUnavailableError as e:
-            _announce(e)
+            _announce(e, tokens.current())
             raise
         if not found:
             return False
@@ -131,19 +132,20 @@ class LogoutState:
 
     def log_out(self, pair: LogoutTokens) -> None:
         """Revoke a pair of tokens, or their sessions, in one statement."""
-        self.notice(pair.refresh)
+        sent = [x for x in (pair.access, pair.refresh) if x is not None]
+        self.notice(sent[-1])
         app = tokens.current()
-        revocations = self.of_logins(pair.access, pair.refresh)
+        revocations = merge(self.of_logins(*sent))
         commits = self.settings.commit_app_session
         session = app.extensions["sqlalchemy"].session if commits else None
         self.revoke(
-            merge(revocations),
+            revocations,
             session=session,
             reason="logout",
             actor=revocations[0].subject,
         )
         if session is not None:
-            _commit(app, session)
+            _commit(app, session, revocations)
         signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
 
     def revoke(
@@ -158,7 +160,7 @@ class LogoutState:
         reason, actor = _shown("reason", reason), _shown("actor", actor)
         kept = [replace(x, reason=reason, actor=actor) for x in revocations]
         if session is None:
-            with _announced():
+            with _announced(writing=kept):
                 self.store.add(kept)
             _begin_after(kept)
             _tell(tokens.current(), kept)
@@ -198,7 +200,7 @@ class LogoutState:
                 _announce(StoreUnavailableError(_NOT_REPEATED % e), app)
                 return
             unknown = OutcomeUnknownError(_MAY_BE_MISSING % e)
-            _announce(unknown, app)
+            _announce(unknown, app, revocations)
             raise unknown from e
 
     def of_token(self, claims: Claims) -> list[Revocation]:
@@ -304,7 +306,9 @@ def _begin_after(revocations: t.Sequence[Revocation]) -> None:
         login.begin_after(max(cutoffs))
 
 
-def _commit(app: Flask, session: AppSession) -> None:
+def _commit(
+    app: Flask, session: AppSession, revocations: t.Sequence[Revocation]
+) -> None:
     """Commit the app's session, or roll it back if that fails."""
     try:
         session.commit()
@@ -313,7 +317,7 @@ def _commit(app: Flask, session: AppSession) -> None:
         raise
     except (SQLAlchemyError, OSError) as e:
         session.rollback()
-        with _announced(app):
+        with _announced(app, writing=revocations):
             raise explain_commit(e) from e
 
 
@@ -324,15 +328,25 @@ def _tell(app: Flask, revocations: t.Sequence[Revocation]) -> None:
 
 
 @contextmanager
-def _announced(app: Flask | None = None) -> t.Iterator[None]:
+def _announced(
+    app: Flask | None = None, *, writing: t.Sequence[Revocation] = ()
+) -> t.Iterator[None]:
     try:
         yield
     except StoreUnavailableError as e:
-        _announce(e, app)
+        _announce(e, app or tokens.current(), writing)
         raise
 
 
-def _announce(error: StoreUnavailableError, app: Flask | None = None) -> None:
-    """Log and signal a store that does not answer."""
+def _announce(
+    error: StoreUnavailableError, app: Flask, writing: t.Sequence[Revocation] = ()
+) -> None:
+    """Log and signal a store that did not answer, and a write that may have happened."""
     audit.log_store_unavailable(error)
-    signals.send(signals.store_unavailable, app or tokens.current(), error=error)
+    signals.send(signals.store_unavailable, app, error=error)
+    if writing and isinstance(error, OutcomeUnknownError):
+        audit.log_outcome_unknown(writing, error)
+        why = {"reason": writing[0].reason, "actor": writing[0].actor}
+        signals.send(
+            signals.revocation_unknown, app, revocations=writing, error=error, **why
+        )

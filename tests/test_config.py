@@ -30,6 +30,8 @@ def test_the_defaults() -> None:
     assert settings().model_dump() == {
         "url_prefix": "/auth",
         "max_token_length": 8192,
+        "require_refresh_token": True,
+        "endpoints": frozenset({"logout"}),
         "expired_access_grace": timedelta(0),
         "app_wide_errors": False,
         "commit_app_session": False,
@@ -69,6 +71,10 @@ EXPECTED = {
         " to use POST /logout. It can't contain spaces or any of %?#<>[]{}|"
     ),
     "LOGOUT_MAX_TOKEN_LENGTH": "a whole number from 64 to 1048576",
+    "LOGOUT_REQUIRE_REFRESH_TOKEN": "True or False",
+    "LOGOUT_ENDPOINTS": (
+        'a set, list or tuple with no name other than "logout", or set() for no endpoint'
+    ),
     "LOGOUT_EXPIRED_ACCESS_GRACE": EXPECTED_DURATION,
     "LOGOUT_APP_WIDE_ERRORS": "True or False",
     "LOGOUT_COMMIT_APP_SESSION": "True or False",
@@ -120,6 +126,11 @@ INVALID: dict[str, list[object]] = {
         *("https://example.org/auth", "/a\u2028", "/\ud800", " /a"),
     ],
     "LOGOUT_MAX_TOKEN_LENGTH": [*NO_NUMBER, 63, (1 << 20) + 1, 64.5, 10**5000],
+    "LOGOUT_REQUIRE_REFRESH_TOKEN": [*NO_SETTING, None, "perhaps", 2, ""],
+    "LOGOUT_ENDPOINTS": [
+        *(x for x in NO_SETTING if x != []),
+        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "refresh"], [1]),
+    ],
     "LOGOUT_EXPIRED_ACCESS_GRACE": NO_DURATION,
     "LOGOUT_APP_WIDE_ERRORS": [*NO_SETTING, None, "perhaps", 2, ""],
     "LOGOUT_COMMIT_APP_SESSION": [*NO_SETTING, None, "perhaps", 2, ""],
@@ -220,6 +231,11 @@ MISSPELT = {
     "LOGOUT_MAX_TOKEN_LENGTH": [
         *("LOGOUT_MAX_TOKEN_LEN", "LOGOUT_TOKEN_MAX_LENGTH", "LOGOUT_MAX_LENGTH"),
     ],
+    "LOGOUT_REQUIRE_REFRESH_TOKEN": [
+        *("LOGOUT_REQUIRE_REFRESH", "LOGOUT_REQUIRES_REFRESH_TOKEN"),
+        *("LOGOUT_REQUIRE_REFRESH_TOKENS", "LOGOUT_REQUIRE_REFRESHTOKEN"),
+    ],
+    "LOGOUT_ENDPOINTS": ["LOGOUT_ENDPOINT", "LOGOUT_END_POINTS", "LOGOUT_ENPOINTS"],
     "LOGOUT_EXPIRED_ACCESS_GRACE": [
         *("LOGOUT_ACCESS_GRACE", "LOGOUT_EXPIRED_GRACE", "LOGOUT_EXPIRED_TOKEN_GRACE"),
     ],
