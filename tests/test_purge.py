@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -298,9 +297,8 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
         table = logout.store.table
         with engine.begin() as other:
             other.execute(sa.delete(table).where(table.c.key == locked))
-            start = time.monotonic()
+            # It would fail after LOGOUT_TIMEOUT if it waited for the lock.
             logout.store.purge(LONG_AGO, batch=BATCH)
-            assert time.monotonic() - start < 1.9
             assert logout.store.inspect().count_expired(LONG_AGO) == 1
             other.rollback()
         assert logout.store.purge(LONG_AGO, batch=BATCH) == 1
