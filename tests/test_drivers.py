@@ -159,7 +159,6 @@ def test_what_is_added_is_found(reached: Reached) -> None:
     assert found[old.key].spared_after == NOW
     page = store.changes(None)
     assert {old.key, other.key} <= set(page.keys)
-    assert store.inspect().list_problems() == []
     assert store.purge(NOW + timedelta(days=2), batch=10) == 0
 
 

@@ -7,6 +7,8 @@ import typing as t
 import sqlalchemy as sa
 
 from .connecting import COMMITS
+from .listeners import RELAY
+from .listeners import Relay
 
 Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
 
@@ -28,6 +30,7 @@ class CompiledQuery:
 
     def __init__(self, statement: Query, engine: sa.Engine) -> None:
         options = engine.get_execution_options()
+        self._relay: Relay = options[RELAY]
         self._is_special = options.keys() & {"schema_translate_map", COMMITS}
         compiled = statement.compile(dialect=engine.dialect)
         self._sql = str(compiled)
@@ -49,7 +52,7 @@ class CompiledQuery:
 
         :returns: whether to call :meth:`run`.
         """
-        return not self._is_special
+        return not self._is_special and not self._relay.is_needed()
 
     def run(
         self, connection: sa.PoolProxiedConnection, parameters: t.Mapping[str, t.Any]

@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from .drivers import limit_waits
 from .galera import wait_for_cluster
+from .listeners import Relay
 
 # Whether the connection that is being made in this thread is one of ours.
 _ours = threading.local()
@@ -81,6 +82,7 @@ def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
     options = {**app_engine.get_execution_options()}
     options.pop("isolation_level", None)
     engine.update_execution_options(**options)
+    Relay(engine, app_engine)
     return engine
 
 
@@ -95,6 +97,7 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
     _bound_connecting(engine, timeout)
     _prepare(engine, timeout)
     wait_for_cluster(engine)
+    Relay(engine, engine)
     return engine
 
 
@@ -126,6 +129,7 @@ def engine_within(app_engine: sa.Engine) -> sa.Engine:
     dialect.do_begin, dialect.do_commit = begin, commit
     dialect.do_rollback = dialect.do_close = dialect.do_terminate = _leave_alone
     engine.update_execution_options(**{COMMITS: True})
+    Relay(engine, app_engine)
     return engine
 
 

@@ -1,0 +1,81 @@
+"""What makes our statements visible to tracers, query loggers and ``echo``.
+
+This relies on names that the documentation of SQLAlchemy does not list: ``dispatch`` of an
+engine and of a dialect, which holds the listeners of each event, and ``logger``.
+"""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+import sqlalchemy as sa
+
+RELAY = "logout_relay"
+"""The execution option of our engine that names its :class:`Relay`."""
+
+
+class Relay:
+    """Calls the listeners of the app's engine for the statements on ours.
+
+    :param engine: our engine.
+    :param app_engine: the app's engine, or ours again if there is none.
+    """
+
+    def __init__(self, engine: sa.Engine, app_engine: sa.Engine) -> None:
+        self._ours, self._logger = engine.dispatch, engine.logger
+        self._theirs = app_engine.dispatch
+        self._our_errors = engine.dialect.dispatch
+        self._their_errors = app_engine.dialect.dispatch
+        sa.event.listen(engine, "before_cursor_execute", self._before, retval=True)
+        sa.event.listen(engine, "after_cursor_execute", self._after)
+        sa.event.listen(engine, "handle_error", self._fail)
+        engine.update_execution_options(**{RELAY: self})
+
+    def is_needed(self) -> bool:
+        """Say whether anybody watches statements.
+
+        :returns: whether SQLAlchemy must run them.
+        """
+        ours, theirs = self._ours, self._theirs
+        return bool(
+            theirs.before_cursor_execute
+            or theirs.after_cursor_execute
+            # Our own engine has the methods below.
+            or len(ours.before_cursor_execute) > 1
+            or len(ours.after_cursor_execute) > 1
+            or self._logger.isEnabledFor(logging.INFO)
+        )
+
+    def _before(
+        self, connection: t.Any, cursor: t.Any, sql: str, bound: t.Any, *rest: t.Any
+    ) -> tuple[str, t.Any]:
+        for listen in _missing(self._theirs, self._ours, "before_cursor_execute"):
+            sql, bound = listen(connection, cursor, sql, bound, *rest)
+        return sql, bound
+
+    def _after(self, *event: t.Any) -> None:
+        for listen in _missing(self._theirs, self._ours, "after_cursor_execute"):
+            listen(*event)
+
+    def _fail(self, context: t.Any) -> BaseException | None:
+        replaced = None
+        for listen in _missing(self._their_errors, self._our_errors, "handle_error"):
+            # A listener may return the exception to raise instead.
+            returned = listen(context)
+            if returned is not None:
+                context.chained_exception = replaced = returned
+        return replaced
+
+
+def _missing(theirs: t.Any, ours: t.Any, name: str) -> list[t.Callable[..., t.Any]]:
+    """List the listeners of the app's engine that our engine does not have.
+
+    Ours has those of every engine, and those that a tracer adds to each new engine.
+    """
+    known = {_function_of(listener) for listener in getattr(ours, name)}
+    return [x for x in getattr(theirs, name) if _function_of(x) not in known]
+
+
+def _function_of(listener: t.Any) -> t.Any:
+    return getattr(listener, "__func__", listener)
