@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from contextlib import ExitStack
 from contextlib import suppress
 from pathlib import Path
+from socketserver import StreamRequestHandler
+from socketserver import ThreadingTCPServer
+from threading import Thread
 
 import redis
 
@@ -116,6 +119,28 @@ def cluster(directory: Path) -> t.Iterator[list[Server]]:
 def cluster_url(node: Server) -> str:
     """Name a Cluster by one of its servers."""
     return f"redis+cluster://127.0.0.1:{node.port}"
+
+
+@contextmanager
+def babbler(reply: bytes) -> t.Iterator[str]:
+    """Listen where a Redis could, and give every command the same raw reply."""
+
+    class Handler(StreamRequestHandler):
+        def handle(self) -> None:
+            while size := self.rfile.readline():
+                for _ in range(int(size[1:])):
+                    length = int(self.rfile.readline()[1:])
+                    self.rfile.read(length + 2)
+                self.wfile.write(reply)
+
+    class Listener(ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Listener(("127.0.0.1", 0), Handler) as listener:
+        Thread(target=listener.serve_forever, daemon=True).start()
+        yield f"redis://127.0.0.1:{listener.server_address[1]}?protocol=2"
+        listener.shutdown()
 
 
 def _is_complete(node: Server) -> bool:

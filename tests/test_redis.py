@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 import typing as t
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +34,7 @@ from .conftest import MakeApp
 from .proxy import free_port
 from .proxy import interrupted
 from .proxy import Proxy
+from .redis_servers import babbler
 from .redis_servers import cluster
 from .redis_servers import cluster_url
 from .redis_servers import running_url
@@ -46,6 +49,7 @@ from .test_store import B
 from .test_store import found
 from .test_store import NOW
 from .test_store import revocation
+from .test_store import run_at_once
 from .test_store import SECOND
 from .tokens import get_status
 from .tokens import log_out
@@ -446,6 +450,51 @@ def test_a_forked_worker_has_connections_of_its_own(store: RedisStore) -> None:
         assert found(store, revocation("parent").key) == [revocation("parent")]
     assert os.waitpid(pid, 0)[1] == 0
     assert found(store, revocation("child 19").key) == [revocation("child 19")]
+
+
+def test_threads_that_start_at_once_share_a_client(server: Server) -> None:
+    errors: list[Exception] = []
+
+    def check(store: RedisStore) -> None:
+        try:
+            store.find([A])
+        except Exception as e:
+            errors.append(e)
+
+    for _ in range(30):
+        store = RedisStore(server.url, timeout=8 * TIMEOUT)
+        run_at_once([partial(check, store)] * 30)
+        store.link.close()
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"+OK\r\n",
+        b"$-1\r\n",
+        b":1\r\n",
+        b"*1\r\n$1\r\nx\r\n",
+        b"*0\r\n",
+        b"$1\r\n\xff\r\n",
+    ],
+)
+def test_an_answer_of_any_form_is_never_taken_for_a_bad_token(reply: bytes) -> None:
+    with babbler(reply) as url:
+        store = RedisStore(url, timeout=4 * TIMEOUT)
+        works: list[t.Callable[[], object]] = [
+            lambda: store.find([A, B]),
+            lambda: store.changes(None),
+            lambda: store.inspect().count_kinds(NOW),
+        ]
+        for work in works:
+            with pytest.raises(StoreUnavailableError):
+                work()
+        # These two may make something of it, and raise nothing else.
+        for look in (store.inspect().read_clock, store.inspect().list_problems):
+            with suppress(StoreUnavailableError):
+                look()
+        store.link.close()
 
 
 def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:

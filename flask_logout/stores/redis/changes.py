@@ -62,8 +62,12 @@ class Changes:
 
         :param cursor: the cursor of the page before; ``None``: from the beginning.
         :returns: the page.
+        :raises StoreUnavailableError: Redis did not answer, or not as it should.
         """
-        at = t.cast("_Cursor | None", cursor)
+        with self._link.explained():
+            return self._read(t.cast("_Cursor | None", cursor))
+
+    def _read(self, at: _Cursor | None) -> Page:
         if at is None:
             return self._start()
         if at.scan is None:

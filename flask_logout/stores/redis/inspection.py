@@ -48,6 +48,33 @@ class RedisInspection:
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         """See :meth:`.Inspection.count_kinds`. What grows meanwhile may count twice."""
+        with self._link.explained():
+            return self._count_kinds(now)
+
+    def count_expired(self, now: datetime) -> int:
+        """See :meth:`.Inspection.count_expired`. By the clock of Redis there are none."""
+        return sum(tally.expired for tally in self.count_kinds(now).values())
+
+    def read_clock(self) -> datetime:
+        """See :meth:`.Inspection.read_clock`. Of a Cluster it is one of its servers'."""
+        with self._link.explained():
+            node = self._link.names_of_nodes()[0]
+            return from_clock(self._link.run_on(node, [("TIME",)])[0])
+
+    def read_last_expiry(self) -> datetime | None:
+        """See :meth:`.Inspection.read_last_expiry`. Redis has no index of it."""
+        return None
+
+    def list_problems(self) -> list[str]:
+        """See :meth:`.Inspection.list_problems`. Each is a way in which it forgets."""
+        with self._link.explained():
+            return [
+                f"{node}: {problem}"
+                for node in self._link.names_of_nodes()
+                for problem in self._problems_of(node)
+            ]
+
+    def _count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         tallies = {kind: Tally() for kind in KINDS}
         for node, names in self._pages():
             keys = [(name, key) for name in names if (key := key_in(name)) is not None]
@@ -61,27 +88,6 @@ class RedisInspection:
             for x in found:
                 tallies[x.kind] = _count(tallies[x.kind], x, now)
         return tallies
-
-    def count_expired(self, now: datetime) -> int:
-        """See :meth:`.Inspection.count_expired`. By the clock of Redis there are none."""
-        return sum(tally.expired for tally in self.count_kinds(now).values())
-
-    def read_clock(self) -> datetime:
-        """See :meth:`.Inspection.read_clock`. Of a Cluster it is one of its servers'."""
-        node = self._link.names_of_nodes()[0]
-        return from_clock(self._link.run_on(node, [("TIME",)])[0])
-
-    def read_last_expiry(self) -> datetime | None:
-        """See :meth:`.Inspection.read_last_expiry`. Redis has no index of it."""
-        return None
-
-    def list_problems(self) -> list[str]:
-        """See :meth:`.Inspection.list_problems`. Each is a way in which it forgets."""
-        return [
-            f"{node}: {problem}"
-            for node in self._link.names_of_nodes()
-            for problem in self._problems_of(node)
-        ]
 
     def _pages(self) -> t.Iterator[tuple[str, list[bytes]]]:
         for node in self._link.names_of_nodes():

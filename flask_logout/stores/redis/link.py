@@ -10,6 +10,7 @@ from hashlib import sha1
 
 from ...errors import ConfigError
 from ...errors import StoreUnavailableError
+from ...forking import ProcessLock
 
 try:
     import redis
@@ -23,8 +24,6 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import ConnectionError as DeadConnectionError
 from redis.exceptions import NoScriptError
-from redis.exceptions import RedisClusterException
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from .url import check_url
@@ -32,8 +31,6 @@ from .url import SCHEMES
 
 # As many as the worker has threads, like every other pool of redis-py before 6.
 _MAX_CONNECTIONS = 1 << 31
-# RedisClusterException is no RedisError.
-_ERRORS = (RedisError, RedisClusterException, OSError)
 
 Command = tuple[t.Any, ...]
 
@@ -59,6 +56,8 @@ class Link:
             "max_connections": _MAX_CONNECTIONS,
         }
         self._client: tuple[int, t.Any] = (0, None)
+        self._lock = ProcessLock()
+        self._patience = timeout.total_seconds()
 
     def run(self, commands: t.Sequence[Command]) -> list[t.Any]:
         """Run commands in one round trip; in a Cluster, one to each node, in parallel.
@@ -67,7 +66,7 @@ class Link:
         :returns: the answer of each.
         :raises StoreUnavailableError: Redis did not answer, or not as it should.
         """
-        with self._explained():
+        with self.explained():
             return _run(self._get(), commands)
 
     def fetch(self, names: t.Sequence[t.Sequence[bytes]]) -> list[list[bytes | None]]:
@@ -79,10 +78,8 @@ class Link:
         """
         if self.is_cluster:
             return self.run([("MGET", *slot) for slot in names])
-        try:  # Without the context manager of the others: each check comes here.
+        with self.explained():
             return [_fetch(self._get().connection_pool, slot) for slot in names]
-        except _ERRORS as e:
-            raise StoreUnavailableError(self._explain(e)) from e
 
     def run_script(
         self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
@@ -97,7 +94,7 @@ class Link:
         """
         digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         operands = (len(keys), *keys, *arguments)
-        with self._explained():
+        with self.explained():
             client = self._get()
             try:
                 return client.execute_command("EVALSHA", digest, *operands)
@@ -112,7 +109,7 @@ class Link:
         """
         if not self.is_cluster:
             return [self.place]
-        with self._explained():
+        with self.explained():
             return sorted(node.name for node in self._get().get_primaries())
 
     def run_on(self, name: str, commands: t.Sequence[Command]) -> list[t.Any]:
@@ -123,7 +120,7 @@ class Link:
         :returns: the answer of each.
         :raises StoreUnavailableError: the server did not answer, or not as it should.
         """
-        with self._explained():
+        with self.explained():
             client = self._get()
             if self.is_cluster:
                 client = client.get_redis_connection(client.get_node(node_name=name))
@@ -136,14 +133,37 @@ class Link:
         if pid == os.getpid():
             client.close()
 
+    @contextmanager
+    def explained(self) -> t.Iterator[None]:
+        """Raise whatever goes wrong between us and Redis as one class of error.
+
+        :raises StoreUnavailableError: something went wrong.
+        """
+        try:
+            yield
+        except StoreUnavailableError:
+            raise
+        # redis-py raises AttributeError and others if it can't parse an answer.
+        except Exception as e:
+            raise StoreUnavailableError(self._explain(e)) from e
+
     def _get(self) -> t.Any:
-        # Without a lock, which a fork could copy while it is held. Two threads that
-        # both come first make a client each, and one of them is thrown away.
         pid, client = self._client
-        if pid != os.getpid():
-            client = self._make_cluster() if self.is_cluster else self._make()
-            self._client = (os.getpid(), client)
-        return client
+        return client if pid == os.getpid() else self._open()
+
+    def _open(self) -> t.Any:
+        """Make the client of this process, once."""
+        lock = self._lock()
+        if not lock.acquire(timeout=self._patience):
+            raise TimeoutError("another thread is still connecting")
+        try:
+            pid, client = self._client
+            if pid != os.getpid():
+                client = self._make_cluster() if self.is_cluster else self._make()
+                self._client = (os.getpid(), client)
+            return client
+        finally:
+            lock.release()
 
     def _make(self) -> t.Any:
         # A connection that died in the pool is worth a second try, a server that does
@@ -154,13 +174,6 @@ class Link:
     def _make_cluster(self) -> t.Any:
         retry = Retry(NoBackoff(), 1)
         return RedisCluster.from_url(self._url, retry=retry, **self._options)
-
-    @contextmanager
-    def _explained(self) -> t.Iterator[None]:
-        try:
-            yield
-        except _ERRORS as e:
-            raise StoreUnavailableError(self._explain(e)) from e
 
     def _explain(self, error: Exception) -> str:
         """Say in one line what went wrong, without what was sent."""

@@ -124,13 +124,14 @@ class RedisStore:
             self._has_warned = True
             warnings(self.inspect())
         asked = list(keys)
-        answers = self.link.fetch([[x + key for key in asked] for x in prefixes])
-        return merge(
-            decode(key, value)
-            for values in answers
-            for key, value in zip(asked, values, strict=True)
-            if value is not None
-        )
+        with self.link.explained():
+            answers = self.link.fetch([[x + key for key in asked] for x in prefixes])
+            return merge(
+                decode(key, value)
+                for values in answers
+                for key, value in zip(asked, values, strict=True)
+                if value is not None
+            )
 
     def changes(self, cursor: object | None) -> Page:
         """See :meth:`.Store.changes`. The total is estimated from the first page."""
