@@ -214,8 +214,14 @@ class Settings(BaseModel):
         ),
     ] = None
     """Where revocations are kept, if not in the app's database: a URL of Redis
-    (redis://, rediss://, unix://, redis+cluster://, rediss+cluster://) or a SQLAlchemy
+    (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://) or a SQLAlchemy
     URL of a database of their own; ``None``: in the app's database."""
+
+    redis_wait: t.Annotated[
+        int, _Number, Field(ge=0), Expected("a whole number, 0 or more")
+    ] = 0
+    """How many replicas of a Redis primary have to acknowledge a revocation, 0 or more.
+    With 0, a failover can lose a logout that was acknowledged."""
 
     timeout: t.Annotated[
         timedelta,

@@ -24,8 +24,7 @@ from .stores.sqlalchemy.types import DIALECTS
 EMBEDDED_URI = "sqlite:///logout.db"
 """The database of an app that has none: a file in its instance folder."""
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
-"""What a ``LOGOUT_STORE_URI`` of Redis begins with."""
+_REDIS = ("redis", "rediss", "unix")
 
 
 def open_store(app: Flask, settings: Settings) -> Store:
@@ -58,6 +57,12 @@ def _check_timeout(timeout: timedelta) -> None:
 
 def _open(app: Flask, settings: Settings) -> Store:
     uri = settings.store_uri
+    is_redis = (uri or "").partition(":")[0].partition("+")[0] in _REDIS
+    if settings.redis_wait and not is_redis:
+        raise ConfigError(
+            f"Invalid LOGOUT_REDIS_WAIT: {settings.redis_wait}. It needs a Redis URL in"
+            " LOGOUT_STORE_URI. Set that, or remove LOGOUT_REDIS_WAIT."
+        )
     if uri is None:
         return _open_database_of(app, settings)
     if settings.commit_app_session:
@@ -66,10 +71,16 @@ def _open(app: Flask, settings: Settings) -> Store:
             " the app's own databases, but LOGOUT_STORE_URI names another store. Remove"
             " one of the two settings."
         )
-    if uri.partition(":")[0] in REDIS_SCHEMES:
+    if is_redis:
         from .stores.redis import RedisStore
 
-        return RedisStore(uri, timeout=settings.timeout)
+        return RedisStore(
+            uri,
+            timeout=settings.timeout,
+            table_name=settings.table_name,
+            replicas=settings.redis_wait,
+            margin=settings.purge_margin,
+        )
     return _open_own_database(uri, settings)
 
 

@@ -86,8 +86,9 @@ class Server:
 
 
 @contextmanager
-def cluster(directory: Path) -> t.Iterator[list[Server]]:
-    """Start a Cluster of three servers."""
+def cluster(directory: Path, replicas: int = 0) -> t.Iterator[list[Server]]:
+    """Start a Cluster of three primaries, each with so many replicas."""
+    size = NODES * (1 + replicas)
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(
@@ -103,16 +104,19 @@ def cluster(directory: Path) -> t.Iterator[list[Server]]:
                     "",
                 )
             )
-            for number in range(NODES)
+            for number in range(size)
         ]
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
         subprocess.run(
-            ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"],
+            [
+                *("redis-cli", "--cluster", "create", *addresses, "--cluster-yes"),
+                *("--cluster-replicas", str(replicas)),
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=30,
         )
-        wait_until(lambda: all(_is_complete(node) for node in nodes))
+        wait_until(lambda: all(_is_complete(node, size) for node in nodes))
         yield nodes
 
 
@@ -143,14 +147,20 @@ def babbler(reply: bytes) -> t.Iterator[str]:
         listener.shutdown()
 
 
-def _is_complete(node: Server) -> bool:
+def _is_complete(node: Server, size: int) -> bool:
     with node.client() as client:
         info = client.execute_command("CLUSTER INFO")
         return bool(
             info["cluster_state"] == "ok"
-            and info["cluster_known_nodes"] == str(NODES)
+            and info["cluster_known_nodes"] == str(size)
             and info["cluster_slots_ok"] == "16384"
+            and _has_synced(client)
         )
+
+
+def _has_synced(client: t.Any) -> bool:
+    replication = client.info("replication")
+    return replication.get("master_link_status", "up") == "up"
 
 
 def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:
@@ -159,3 +169,87 @@ def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:
     while not is_so():
         assert time.monotonic() < ends_at
         time.sleep(0.02)
+
+
+class SentinelServer(Server):
+    """A Redis Sentinel, which watches a primary as ``logouts``.
+
+    :param directory: where its configuration is kept.
+    :param primary: the port of the primary.
+    :param quorum: how many Sentinels have to agree that it is down.
+    """
+
+    def __init__(self, directory: Path, primary: int, quorum: int) -> None:
+        super().__init__(directory)
+        self._config = directory / "sentinel.conf"
+        self._config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {directory}\n"
+            f"sentinel monitor logouts 127.0.0.1 {primary} {quorum}\n"
+            "sentinel down-after-milliseconds logouts 500\n"
+            "sentinel failover-timeout logouts 2000\n"
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = ["redis-server", str(self._config), "--sentinel"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_until(self._answers)
+
+    def names(self, primary: Server) -> bool:
+        """Tell whether it names a server as the primary, which then is one."""
+        with self.client() as client, primary.client() as server:
+            found = client.sentinel_get_master_addr_by_name("logouts")
+            role = server.info("replication")["role"]
+            return bool(found[1] == primary.port and role == "master")
+
+    def knows(self, others: int) -> bool:
+        """Tell whether it has found a replica and so many other Sentinels."""
+        with self.client() as client:
+            state = client.sentinel_master("logouts")
+        is_complete = (
+            state["num-other-sentinels"] == others and state["num-slaves"] == 1
+        )
+        return bool(is_complete and state["flags"] == "master")
+
+
+@contextmanager
+def watched(directory: Path, *options: str) -> t.Iterator[Watched]:
+    """Start a primary, its replica, and three Sentinels that watch them."""
+    with ExitStack() as stack:
+        start = stack.enter_context
+        primary = start(Server(directory / "primary", "--save", "", *options))
+        follow = ("--replicaof", "127.0.0.1", str(primary.port), "--save", "", *options)
+        replica = start(Server(directory / "replica", *follow))
+        sentinels = [
+            start(SentinelServer(directory / f"sentinel-{i}", primary.port, 2))
+            for i in range(3)
+        ]
+        wait_until(lambda: all(x.knows(others=2) for x in sentinels))
+        wait_until(lambda: is_synced(replica))
+        yield Watched(primary, replica, sentinels)
+
+
+class Watched(t.NamedTuple):
+    """Servers that Sentinels watch."""
+
+    primary: Server
+    replica: Server
+    sentinels: list[SentinelServer]
+
+    @property
+    def url(self) -> str:
+        """Name both Sentinels, as Flask-Limiter does."""
+        hosts = ",".join(f"127.0.0.1:{x.port}" for x in self.sentinels)
+        return f"redis+sentinel://{hosts}/logouts"
+
+    def fail_over(self) -> None:
+        """Kill the primary, and wait until the replica has taken over."""
+        self.primary.stop()
+        living = [x for x in self.sentinels if x.process.poll() is None]
+        wait_until(lambda: all(x.names(self.replica) for x in living), 60)
+
+
+def is_synced(replica: Server) -> bool:
+    """Tell whether a replica is up to date."""
+    with replica.client() as client:
+        return bool(client.info("replication").get("master_link_status") == "up")

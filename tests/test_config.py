@@ -40,6 +40,7 @@ def test_the_defaults() -> None:
         "table_name": "logout_revocation",
         "bind_key": None,
         "store_uri": None,
+        "redis_wait": 0,
         "timeout": timedelta(seconds=2),
         "max_staleness": timedelta(0),
         "purge_every": 100,
@@ -90,6 +91,7 @@ EXPECTED = {
     "LOGOUT_STORE_URI": (
         "the URL of a Redis server or of a database, or None for the app's database"
     ),
+    "LOGOUT_REDIS_WAIT": "a whole number, 0 or more",
     "LOGOUT_TIMEOUT": (
         "a timedelta or a number of seconds, more than 0 and at most 3600"
     ),
@@ -141,6 +143,7 @@ INVALID: dict[str, list[object]] = {
     ],
     "LOGOUT_BIND_KEY": [*NO_SETTING, True, "", 7],
     "LOGOUT_STORE_URI": [*NO_SETTING, True, "", 7],
+    "LOGOUT_REDIS_WAIT": [*NO_NUMBER, 0.5],
     "LOGOUT_TIMEOUT": [*NO_DURATION, 0, timedelta(0), 1e-9, 3601, timedelta(days=1)],
     "LOGOUT_MAX_STALENESS": NO_DURATION,
     "LOGOUT_PURGE_EVERY": [*NO_NUMBER, 0.5],
@@ -259,6 +262,7 @@ MISSPELT = {
         *("LOGOUT_STORAGE_URI", "LOGOUT_STORAGE_URL", "LOGOUT_STORE_URL"),
         *("LOGOUT_STOREURI", "LOGOUT_STORES_URI", "LGOOUT_STORE_URI"),
     ],
+    "LOGOUT_REDIS_WAIT": ["LOGOUT_REDIS_WAITS", "LOGOUT_REDISWAIT"],
     "LOGOUT_TIMEOUT": ["LOGOUT_TIME_OUT", "LOGOUT_TIMEOUTS", "LOGOUT_TIMOUT"],
     "LOGOUT_MAX_STALENESS": ["LOGOUT_STALENESS", "LOGOUT_MAX_STALE"],
     "LOGOUT_PURGE_EVERY": ["LOGOUT_PURGE_EVER", "LOGOUT_PURGES_EVERY"],

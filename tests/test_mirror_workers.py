@@ -20,6 +20,7 @@ import time_machine
 from flask import current_app
 from flask import Flask
 from flask import Response
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 from flask_logout import mirror as mirror_module
@@ -59,6 +60,7 @@ def create_app() -> Flask:
     """Make the app of a worker, as the environment says; gunicorn calls it."""
     app = Flask("worker")
     app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
+    SQLAlchemy(app)
     LogoutExtension(app)
     add_routes(app)
     app.after_request(_sign)

@@ -37,6 +37,7 @@ from .proxy import Proxy
 from .redis_servers import babbler
 from .redis_servers import cluster
 from .redis_servers import cluster_url
+from .redis_servers import is_synced
 from .redis_servers import running_url
 from .redis_servers import Server
 from .redis_servers import wait_until
@@ -60,7 +61,7 @@ from .tokens import UNAVAILABLE
 TIMEOUT = timedelta(seconds=0.5)
 # How long a busy machine may take where nobody would ever answer, in seconds.
 BUSY = 15
-PREFIX = "flask_logout:{00}"
+PREFIX = "logout_revocation:{00}"
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +191,9 @@ def test_changes_tells_what_came_since(store: RedisStore) -> None:
     keys, later = read_all(store, cursor)
     assert sorted(keys) == sorted([revocation("b").key, revocation("c").key])
     assert read_all(store, later) == ([], later)
+    # A reader knows the key already.
     store.add([revocation("a", expires_at=None)])
-    assert read_all(store, later)[0] == [revocation("a").key]
+    assert read_all(store, later) == ([], later)
     assert set(read_all(store)[0]) == {revocation(x).key for x in "abc"}
 
 
@@ -336,7 +338,7 @@ def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
     spread.link.run([("SET", f"{PREFIX}changes", "not a stream")])
     with pytest.raises(StoreUnavailableError, match="WRONGTYPE") as caught:
         spread.changes(None)
-    assert "flask_logout:{" not in str(caught.value)
+    assert "logout_revocation:{" not in str(caught.value)
     with pytest.raises(StoreUnavailableError, match="WRONGTYPE"):
         spread.add([revocation()])
 
@@ -497,6 +499,11 @@ def test_an_answer_of_any_form_is_never_taken_for_a_bad_token(reply: bytes) -> N
         store.link.close()
 
 
+EXPECTED_URL = (
+    "Invalid LOGOUT_STORE_URI. Expected redis://host:port/database, rediss://"
+)
+
+
 def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:
     # The path of a socket may have a hundred characters, that of tmp_path has more.
     with TemporaryDirectory() as directory:
@@ -519,7 +526,8 @@ def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
                 with pytest.raises(StoreUnavailableError) as caught:
                     store.find([A], subject=None)
                 assert "s3cret" not in str(caught.value)
-                assert f"{scheme}://{place}/0: " in str(caught.value)
+                assert f"{store.link.place}: " in str(caught.value)
+                assert place in store.link.place
                 assert "s3cret" not in store.inspect().place
         store = RedisStore(f"redis://:s3cret@{place}", timeout=TIMEOUT)
         assert store.find([A]) == []
@@ -529,15 +537,16 @@ def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("http://user:s3cret@host", "LOGOUT_STORE_URI is no URL of Redis. Write it as"),
-        ("redis://:s3cret@host:port", "LOGOUT_STORE_URI is no URL of Redis. Write it"),
-        (
-            "redis://:s3cret@host?socket_timeout=x",
-            "LOGOUT_STORE_URI is no URL of Redis",
-        ),
+        ("http://user:s3cret@host", EXPECTED_URL),
+        ("redis+http://user:s3cret@host", EXPECTED_URL),
+        ("redis://:s3cret@host:port", EXPECTED_URL),
+        ("redis://:s3cret@host?socket_timeout=x", EXPECTED_URL),
         ("redis://host?decode_responses=1", "Take decode_responses out of"),
-        ("redis+cluster://:s3cret@host/1", "has no database but 0"),
-        ("redis+cluster://:s3cret@", "needs a host"),
+        ("redis+cluster://:s3cret@host/1", EXPECTED_URL),
+        ("redis+cluster://:s3cret@", EXPECTED_URL),
+        ("redis+cluster://:s3cret@host,", EXPECTED_URL),
+        ("redis+sentinel://:s3cret@host", EXPECTED_URL),
+        ("redis+sentinel://:s3cret@host:port/service", EXPECTED_URL),
     ],
 )
 def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
@@ -565,7 +574,9 @@ def test_what_something_else_wrote_is_not_trusted(single: RedisStore) -> None:
     name = PREFIX.encode() + A
     for value in ("", "x", "1795349003433337[]", '1795349003433337{"a":1}', "1" * 99):
         single.link.run([("SET", name, value)])
-        with pytest.raises(StoreUnavailableError, match="written by something else"):
+        with pytest.raises(
+            StoreUnavailableError, match="was not written by Flask-Logout"
+        ):
             single.find([A])
 
 
@@ -591,12 +602,12 @@ def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
     assert store.link.run([("GETDEL", foreign)]) == [b"x"]
 
 
-def problems_of(*servers: Server) -> list[str]:
+def problems_of(server: Server, replicas: int = 0) -> list[str]:
     """List the problems of a server, without its name."""
-    store = RedisStore(servers[0].url, timeout=TIMEOUT)
+    store = RedisStore(server.url, timeout=TIMEOUT, replicas=replicas)
     problems = store.inspect().list_problems()
     store.link.close()
-    prefix = f"redis://127.0.0.1:{servers[0].port}/0: "
+    prefix = f"redis://127.0.0.1:{server.port}/0: "
     assert all(problem.startswith(prefix) for problem in problems)
     return [problem[len(prefix) :] for problem in problems]
 
@@ -629,22 +640,24 @@ def test_it_says_when_replicas_are_not_waited_for(
         client.config_set("repl-diskless-sync-delay", 0)
         wait_until(lambda: bool(client.info("replication")["connected_slaves"]))
         (lossy,) = problems_of(server)
-        assert lossy.startswith("min-replicas-to-write is 0: a logout may be lost")
+        assert lossy == (
+            "a logout waits for none of its replicas (1), so a failover can lose it."
+            " min-replicas-to-write does not wait either. Set LOGOUT_REDIS_WAIT to 1 or"
+            " more."
+        )
         (read_only,) = problems_of(replica)
         assert read_only.startswith("it is a read-only replica. Name the primary in")
-        client.config_set("min-replicas-to-write", 1)
-        wait_until(lambda: problems_of(server) == [])
-        wait_until(lambda: replica_is_synced(replica))
+        assert problems_of(server, replicas=1) == []
+        (too_few,) = problems_of(server, replicas=2)
+        assert too_few == (
+            "LOGOUT_REDIS_WAIT is 2, but it has fewer replicas (1), so every logout"
+            " returns 503. Attach replicas or lower LOGOUT_REDIS_WAIT."
+        )
+        wait_until(lambda: is_synced(replica))
         store = RedisStore(replica.url, timeout=TIMEOUT)
         with pytest.raises(StoreUnavailableError, match="ReadOnlyError"):
             store.add([revocation()])
         store.link.close()
-
-
-def replica_is_synced(replica: Server) -> bool:
-    """Tell whether a replica is up to date."""
-    with replica.client() as client:
-        return bool(client.info("replication")["master_link_status"] == "up")
 
 
 def test_problems_are_warned_of_a_line_each(
@@ -664,7 +677,7 @@ def test_problems_are_warned_of_a_line_each(
 def names_in(store: RedisStore) -> dict[str, list[bytes]]:
     """List the names of all keys, server by server."""
     return {
-        node: store.link.run_on(node, [("KEYS", "flask_logout:*")])[0]
+        node: store.link.run_on(node, [("KEYS", "logout_revocation:*")])[0]
         for node in store.link.names_of_nodes()
     }
 

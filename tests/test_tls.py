@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 from flask_logout import StoreUnavailableError
@@ -105,6 +106,7 @@ def assert_engine_is_used(
         options = {"connect_args": arguments}
         other.config.update(config, JWT_SECRET_KEY=SECRET)
         other.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+        SQLAlchemy(other)
         LogoutExtension(other)
         with other.app_context(), pytest.raises(StoreUnavailableError):
             other.extensions["logout"].store.find([bytes(16)])

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from .. import Page
 from .link import Link
-from .record import key_in
-from .record import PATTERN
+from .record import Names
 
 PAGE = 5000
 """How many keys, or entries of a stream, a page has, about."""
@@ -50,11 +49,13 @@ class Changes:
     """Reads page by page what was kept.
 
     :param link: the client.
+    :param names: the names of the app's keys.
     :param streams: the names of the streams, each entry of which names keys.
     """
 
-    def __init__(self, link: Link, streams: t.Sequence[bytes]) -> None:
+    def __init__(self, link: Link, names: Names, streams: t.Sequence[bytes]) -> None:
         self._link = link
+        self._names = names
         self._streams = streams
 
     def read(self, cursor: object | None) -> Page:
@@ -88,12 +89,12 @@ class Changes:
 
     def _scan(self, seen: t.Sequence[Entry], scan: _Scan) -> Page | None:
         """Read a page of what is live; nothing where the server has started anew."""
-        command = ("SCAN", scan.position, "MATCH", PATTERN, "COUNT", PAGE)
+        command = ("SCAN", scan.position, "MATCH", self._names.pattern, "COUNT", PAGE)
         answers = self._link.run_on(scan.nodes[0], [command, ("INFO", "server")])
         (position, names), info = answers
         if scan.run not in (None, info["run_id"]):
             return None
-        keys = [key for key in map(key_in, names) if key is not None]
+        keys = [key for key in map(self._names.key_in, names) if key is not None]
         rest = _Scan(scan.nodes, position, info["run_id"])
         if not position:
             rest = _Scan(scan.nodes[1:])

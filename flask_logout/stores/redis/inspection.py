@@ -15,8 +15,7 @@ from .. import Tally
 from .link import Link
 from .record import decode
 from .record import from_clock
-from .record import key_in
-from .record import PATTERN
+from .record import Names
 
 logger = logging.getLogger("flask_logout")
 
@@ -27,12 +26,16 @@ class RedisInspection:
     """See :class:`.Inspection`, for Redis.
 
     :param link: the client.
+    :param names: the names of the app's keys.
     :param script: what the store runs there.
+    :param replicas: how many replicas a write waits for.
     """
 
-    def __init__(self, link: Link, script: str) -> None:
+    def __init__(self, link: Link, names: Names, script: str, replicas: int) -> None:
         self._link = link
+        self._names = names
         self._script = script
+        self._replicas = replicas
         self.place = link.place
 
     def create(self) -> str:
@@ -77,7 +80,11 @@ class RedisInspection:
     def _count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         tallies = {kind: Tally() for kind in KINDS}
         for node, names in self._pages():
-            keys = [(name, key) for name in names if (key := key_in(name)) is not None]
+            keys = [
+                (name, key)
+                for name in names
+                if (key := self._names.key_in(name)) is not None
+            ]
             values = self._link.run_on(node, [("GET", name) for name, _ in keys])
             # What died between the two round trips is gone.
             found = [
@@ -93,7 +100,14 @@ class RedisInspection:
         for node in self._link.names_of_nodes():
             position = None
             while position != 0:
-                command = ("SCAN", position or 0, "MATCH", PATTERN, "COUNT", _PAGE)
+                command = (
+                    "SCAN",
+                    position or 0,
+                    "MATCH",
+                    self._names.pattern,
+                    "COUNT",
+                    _PAGE,
+                )
                 ((position, names),) = self._link.run_on(node, [command])
                 if names:
                     yield node, names
@@ -112,12 +126,18 @@ class RedisInspection:
             yield self._describe_snapshots(node)
         if replication.get("role") == "slave":
             yield "it is a read-only replica. Name the primary in LOGOUT_STORE_URI."
-        # Redis shows the count of replicas in reach only where it waits for any.
-        waits = "min_slaves_good_slaves" in replication
-        if replication.get("connected_slaves") and not waits:
+        replicas = int(replication.get("connected_slaves", 0))
+        if replicas and not self._replicas:
             yield (
-                "min-replicas-to-write is 0: a logout may be lost when a replica takes"
-                " over. Set it to 1 or more."
+                f"a logout waits for none of its replicas ({replicas}), so a failover can"
+                " lose it. min-replicas-to-write does not wait either. Set"
+                " LOGOUT_REDIS_WAIT to 1 or more."
+            )
+        if replicas < self._replicas:
+            yield (
+                f"LOGOUT_REDIS_WAIT is {self._replicas}, but it has fewer replicas"
+                f" ({replicas}), so every logout returns 503. Attach replicas or lower"
+                " LOGOUT_REDIS_WAIT."
             )
 
     def _describe_snapshots(self, node: str) -> str:

@@ -1,4 +1,4 @@
-"""Connections to Redis: a single server or a Cluster, and what goes wrong with them."""
+"""Connections to Redis: a single server, a Cluster, or what Sentinels watch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from hashlib import sha1
 
 from ...errors import ConfigError
+from ...errors import OutcomeUnknownError
 from ...errors import StoreUnavailableError
 from ...forking import ProcessLock
 
@@ -21,13 +22,16 @@ except ImportError as e:
     ) from e
 
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.cluster import RedisCluster
+from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as DeadConnectionError
 from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
-from .url import check_url
-from .url import SCHEMES
+from .url import read_url
 
 # As many as the worker has threads, like every other pool of redis-py before 6.
 _MAX_CONNECTIONS = 1 << 31
@@ -38,23 +42,18 @@ Command = tuple[t.Any, ...]
 class Link:
     """The client of one worker: made when first needed, anew after a fork.
 
-    :param uri: where Redis is, with one of :data:`SCHEMES`.
+    :param uri: where Redis is, see :data:`.SCHEMES`.
     :param timeout: how long to wait for Redis.
-    :raises ConfigError: the URL is wrong; the message names the remedy.
+    :raises ConfigError: the URL is invalid; the message says how to write it.
     """
 
     def __init__(self, uri: str, timeout: timedelta) -> None:
-        scheme, _, rest = uri.partition("://")
-        self.is_cluster = scheme.endswith("+cluster")
-        self._url = f"{SCHEMES.get(scheme, '')}://{rest}"
-        self.place = check_url(scheme, self._url, is_cluster=self.is_cluster)
+        self._address = read_url(uri)
+        self.place = self._address.place
+        self.is_cluster = self._address.kind == "cluster"
         # The client of a Cluster asks twice, and others for the new layout in between.
-        seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
-        self._options: dict[str, t.Any] = {
-            "socket_timeout": seconds,
-            "socket_connect_timeout": seconds,
-            "max_connections": _MAX_CONNECTIONS,
-        }
+        self._seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
+        self._options = {**_waits(self._seconds), "max_connections": _MAX_CONNECTIONS}
         self._client: tuple[int, t.Any] = (0, None)
         self._lock = ProcessLock()
         self._patience = timeout.total_seconds()
@@ -90,16 +89,52 @@ class Link:
         :param keys: the names it works on, all in one slot.
         :param arguments: what else it takes.
         :returns: what it returned.
-        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        :raises OutcomeUnknownError: Redis got the script and did not answer.
+        :raises StoreUnavailableError: Redis cannot be reached, or refused the script.
         """
         digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         operands = (len(keys), *keys, *arguments)
         with self.explained():
             client = self._get()
+            _reach(self._client_of(keys[0]))
+        with self._writing():
             try:
                 return client.execute_command("EVALSHA", digest, *operands)
             except NoScriptError:
                 return client.execute_command("EVAL", script, *operands)
+
+    def wait_for_replicas(
+        self, names: t.Sequence[bytes], marker: bytes, replicas: int
+    ) -> list[bytes | None]:
+        """Wait until replicas have acknowledged what is stored under some names.
+
+        :param names: the names, all in one slot.
+        :param marker: a name in that slot that may be written.
+        :param replicas: how many replicas have to acknowledge, 1 or more.
+        :returns: the value under each name, ``None`` if there is none.
+        :raises OutcomeUnknownError: too few have acknowledged, or Redis did not answer.
+        """
+        # The server has to answer before the socket gives up.
+        milliseconds = max(1, round(800 * self._seconds))
+        try:
+            with self.explained():
+                values, _, acknowledged = _run(
+                    self._client_of(marker),
+                    [
+                        ("MGET", *names),
+                        # WAIT is about what this very connection has written before.
+                        ("SET", marker, b"", "PX", 1),
+                        ("WAIT", replicas, milliseconds),
+                    ],
+                )
+        except StoreUnavailableError as e:
+            raise OutcomeUnknownError(str(e)) from e
+        if acknowledged < replicas:
+            raise OutcomeUnknownError(
+                f"{self.place}: {acknowledged} of {replicas} replicas have acknowledged"
+                " the write, so a failover may lose it"
+            )
+        return t.cast("list[bytes | None]", values)
 
     def names_of_nodes(self) -> list[str]:
         """List the servers that hold something: of a Cluster, its primaries.
@@ -159,26 +194,70 @@ class Link:
         try:
             pid, client = self._client
             if pid != os.getpid():
-                client = self._make_cluster() if self.is_cluster else self._make()
+                client = self._make()
                 self._client = (os.getpid(), client)
             return client
         finally:
             lock.release()
 
     def _make(self) -> t.Any:
+        if self.is_cluster:
+            return self._make_cluster()
         # A connection that died in the pool is worth a second try, a server that does
         # not answer in time is not.
         retry = Retry(NoBackoff(), 1, supported_errors=(DeadConnectionError,))
-        return redis.Redis.from_url(self._url, retry=retry, **self._options)
+        if self._address.kind == "single":
+            return redis.Redis.from_url(self._address.url, retry=retry, **self._options)
+        return self._make_watched(retry)
 
     def _make_cluster(self) -> t.Any:
-        retry = Retry(NoBackoff(), 1)
-        return RedisCluster.from_url(self._url, retry=retry, **self._options)
+        nodes = [ClusterNode(host, port) for host, port in self._address.hosts]
+        options = {**self._options, **self._address.options}
+        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
+
+    def _make_watched(self, retry: Retry) -> t.Any:
+        # A Sentinel that does not answer must leave time for the others.
+        waits = _waits(self._seconds / (len(self._address.hosts) + 1))
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            list(self._address.hosts),
+            sentinel_kwargs={**waits, **self._address.sentinel_options},
+        )
+        options = {**self._options, **self._address.options}
+        return sentinel.master_for(  # type: ignore[no-untyped-call]
+            self._address.service, retry=retry, **options
+        )
+
+    def _client_of(self, name: bytes) -> t.Any:
+        """Give the client of the server that has a name."""
+        client = self._get()
+        if not self.is_cluster:
+            return client
+        return client.get_redis_connection(client.get_node_from_key(name))
+
+    @contextmanager
+    def _writing(self) -> t.Iterator[None]:
+        """Tell a write that was refused from one that was not acknowledged."""
+        try:
+            yield
+        except (ResponseError, BusyLoadingError) as e:
+            raise StoreUnavailableError(self._explain(e)) from e
+        except Exception as e:
+            raise OutcomeUnknownError(self._explain(e)) from e
 
     def _explain(self, error: Exception) -> str:
         """Say in one line what went wrong, without what was sent."""
         first_line = (str(error).splitlines() or [""])[0].partition(", with args")[0]
         return f"{self.place}: {type(error).__name__}: {first_line}"
+
+
+def _waits(seconds: float) -> dict[str, t.Any]:
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+
+
+def _reach(client: t.Any) -> None:
+    """Connect, unless a connection is open, so that what fails later was sent."""
+    pool = client.connection_pool
+    pool.release(pool.get_connection())
 
 
 def _run(client: t.Any, commands: t.Sequence[Command]) -> list[t.Any]:

@@ -12,36 +12,41 @@ from ...claims import KEY_SIZE
 from ...errors import StoreUnavailableError
 from ...revocation import Revocation
 
-PATTERN = b"flask_logout:{*"
-"""Every name of ours, and no other."""
-
-# The braces make a Cluster put what has the same number in the same place.
-_NAME = b"flask_logout:{%02d}%b"
-_NAME_SIZE = len(_NAME % (0, b"")) + KEY_SIZE
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 # Digits of the microseconds from 1970 to now: from 2001 to 2286 they are this many.
 _CLOCK_SIZE = 16
 
 
-def name_of(slot: int, tail: bytes) -> bytes:
-    """Name a key of Redis.
+class Names:
+    """The names of an app's keys in Redis.
 
-    :param slot: 0 to 99; what has the same slot is on the same server.
-    :param tail: what tells it from the others there.
-    :returns: the name.
+    :param table_name: ``LOGOUT_TABLE_NAME``, which tells apps in one database apart.
     """
-    return _NAME % (slot, tail)
 
+    def __init__(self, table_name: str) -> None:
+        self._start = table_name.encode() + b":{"
+        self.pattern = self._start + b"*"
+        """Matches every name of this app, and no other."""
+        self._size = len(self.make(0, b"")) + KEY_SIZE
 
-def key_in(name: bytes) -> bytes | None:
-    """Find the key of a revocation in the name of its key of Redis.
+    def make(self, slot: int, tail: bytes) -> bytes:
+        """Name a key of Redis.
 
-    :param name: a name that matches :data:`PATTERN`.
-    :returns: 16 bytes, or ``None`` where it is no revocation.
-    """
-    return name[-KEY_SIZE:] if len(name) == _NAME_SIZE else None
+        :param slot: 0 to 99; what has the same slot is on the same server.
+        :param tail: what tells it from the others there.
+        :returns: the name.
+        """
+        # The braces make a Cluster put what has the same number in the same place.
+        return b"%b%02d}%b" % (self._start, slot, tail)
+
+    def key_in(self, name: bytes) -> bytes | None:
+        """Find the key of a revocation in the name of its key of Redis.
+
+        :param name: a name that matches the pattern.
+        :returns: 16 bytes, or ``None`` if it is no revocation.
+        """
+        return name[-KEY_SIZE:] if len(name) == self._size else None
 
 
 def encode(revocation: Revocation) -> bytes:
@@ -92,8 +97,9 @@ def decode(key: bytes, value: bytes) -> Revocation:
         )
     except (ValueError, TypeError, OverflowError) as e:
         raise StoreUnavailableError(
-            "a key of Redis that starts with flask_logout: was written by something"
-            " else. Give this app a Redis, or a database in it, of its own."
+            "A key in Redis that starts with LOGOUT_TABLE_NAME was not written by"
+            " Flask-Logout. Change LOGOUT_TABLE_NAME, or give the app a database of its"
+            " own"
         ) from e
 
 

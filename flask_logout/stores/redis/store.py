@@ -10,6 +10,7 @@ from hashlib import blake2b
 from types import EllipsisType
 
 from ...errors import ConfigError
+from ...errors import OutcomeUnknownError
 from ...revocation import merge
 from ...revocation import Revocation
 from ...revocation import shown
@@ -20,7 +21,7 @@ from .inspection import warnings
 from .link import Link
 from .record import decode
 from .record import encode
-from .record import name_of
+from .record import Names
 from .record import to_milliseconds
 
 if t.TYPE_CHECKING:
@@ -28,6 +29,9 @@ if t.TYPE_CHECKING:
 
 SLOTS = 64
 """How many slots of a Cluster are used; the keys of one user are in one of them."""
+
+MARGIN = timedelta(hours=1)
+"""How far a cutoff may be ahead of the clock of Redis, unless the app says otherwise."""
 
 KEPT = timedelta(days=1)
 """How long the stream of changes remembers."""
@@ -41,12 +45,16 @@ local is_as_seen = true
 for i = 1, #KEYS - 1 do
     current[i] = redis.call('GET', KEYS[i]) or ''
     is_as_seen = is_as_seen and current[i] == ARGV[3 * i - 1]
-    fields[2 * i - 1], fields[2 * i] = string.sub(KEYS[i], -16), ''
+    -- A key that exists is in the stream already, or was read before it.
+    if current[i] == '' then
+        fields[#fields + 1] = string.sub(KEYS[i], -16)
+        fields[#fields + 1] = ''
+    end
 end
 if not is_as_seen then return current end
 local time = redis.call('TIME')
 local first = string.format('%.0f', time[1] * 1000 - ARGV[1])
-if redis.call('EXISTS', KEYS[#KEYS]) == 0 then
+if #fields > 0 and redis.call('EXISTS', KEYS[#KEYS]) == 0 then
     -- While this is there, a reader who has seen nothing has missed nothing.
     redis.call('XADD', KEYS[#KEYS], '0-1', '', '')
 end
@@ -66,6 +74,7 @@ return false
 """
 
 _STREAM = b"changes"
+_MARKER = b"marker"
 
 
 class RedisStore:
@@ -77,21 +86,34 @@ class RedisStore:
 
     :param uri: where Redis is, see :data:`.SCHEMES`.
     :param timeout: how long to wait for Redis.
-    :raises ConfigError: the URL is wrong; the message names the remedy.
+    :param table_name: ``LOGOUT_TABLE_NAME``, with which the names of its keys begin.
+    :param replicas: how many replicas have to acknowledge a write, 0 or more.
+    :param margin: how far a cutoff may be ahead of the clock of Redis.
+    :raises ConfigError: the URL is invalid; the message says how to write it.
     """
 
-    def __init__(self, uri: str, *, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        timeout: timedelta,
+        table_name: str = "logout_revocation",
+        replicas: int = 0,
+        margin: timedelta = MARGIN,
+    ) -> None:
         self.link = Link(uri, timeout)
+        self._replicas, self._margin = replicas, margin
+        self._names = Names(table_name)
         slots = SLOTS if self.link.is_cluster else 1
-        self._prefixes = [name_of(slot, b"") for slot in range(slots)]
+        self._prefixes = [self._names.make(slot, b"") for slot in range(slots)]
         self._streams = [prefix + _STREAM for prefix in self._prefixes]
-        self._changes = Changes(self.link, self._streams)
+        self._changes = Changes(self.link, self._names, self._streams)
         self._has_warned = False
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`. In a Cluster it is all or nothing for each user."""
         by_slot: dict[int, list[Revocation]] = {}
-        for revocation in merge(revocations):
+        for revocation in self._capped(merge(revocations)):
             by_slot.setdefault(self._slot_of(revocation.subject), []).append(revocation)
         for slot, group in by_slot.items():
             self._keep(slot, group)
@@ -143,7 +165,7 @@ class RedisStore:
 
     def inspect(self) -> RedisInspection:
         """See :meth:`.Store.inspect`."""
-        return RedisInspection(self.link, _KEEP)
+        return RedisInspection(self.link, self._names, _KEEP, self._replicas)
 
     def _slot_of(self, subject: str | None) -> int:
         if subject is None or not self.link.is_cluster:
@@ -152,24 +174,60 @@ class RedisStore:
         octets = (shown(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
 
+    def _capped(self, revocations: t.Sequence[Revocation]) -> t.Iterable[Revocation]:
+        """Limit the damage of a host whose clock is far ahead, as no later write can."""
+        if all(x.cutoff is None for x in revocations):
+            return revocations
+        latest = self.inspect().read_clock() + self._margin
+        return [
+            x if x.cutoff is None else replace(x, cutoff=min(x.cutoff, latest))
+            for x in revocations
+        ]
+
     def _keep(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
         known: dict[bytes, bytes] = {}
-        while True:
-            pending = list(_pending(revocations, known))
-            if not pending:
-                return
-            names = [name_of(slot, x.key) for x in pending]
-            arguments: list[t.Any] = [KEPT // timedelta(milliseconds=1)]
-            for x in pending:
-                # What never expires has no instant.
-                dies_at = to_milliseconds(x.expires_at) if x.expires_at else ""
-                arguments += (known.get(x.key, b""), encode(x), dies_at)
-            current = self.link.run_script(
-                _KEEP, [*names, self._streams[slot]], arguments
-            )
+        while pending := list(_pending(revocations, known)):
+            current = self._write(slot, pending, known)
             if current is None:
-                return
+                break
             known.update(zip((x.key for x in pending), current, strict=True))
+        if self._replicas:
+            self._wait(slot, revocations)
+
+    def _write(
+        self,
+        slot: int,
+        pending: t.Sequence[Revocation],
+        known: t.Mapping[bytes, bytes],
+    ) -> list[bytes] | None:
+        arguments: list[t.Any] = [KEPT // timedelta(milliseconds=1)]
+        for x in pending:
+            # What never expires has no instant.
+            expires_at = to_milliseconds(x.expires_at) if x.expires_at else ""
+            arguments += (known.get(x.key, b""), encode(x), expires_at)
+        names = [self._names.make(slot, x.key) for x in pending]
+        names.append(self._streams[slot])
+        return t.cast(
+            "list[bytes] | None", self.link.run_script(_KEEP, names, arguments)
+        )
+
+    def _wait(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
+        """Wait until replicas have what is stored, and make sure that it is stored.
+
+        A primary that has just taken over may not have it.
+        """
+        keys = [x.key for x in revocations]
+        values = self.link.wait_for_replicas(
+            [self._names.make(slot, key) for key in keys],
+            self._names.make(slot, _MARKER),
+            self._replicas,
+        )
+        stored = {key: value or b"" for key, value in zip(keys, values, strict=True)}
+        if any(_pending(revocations, stored)):
+            raise OutcomeUnknownError(
+                f"{self.link.place}: a replica took over during the write, which may be"
+                " lost"
+            )
 
 
 def _pending(
