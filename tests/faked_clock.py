@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,7 +47,7 @@ class FakedClock:
 
 def _find_library() -> str:
     found = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
-    return str(t.cast(Path, found[0] if found else skip_or_fail(_MISSING)))
+    return str(found[0] if found else skip_or_fail(_MISSING))
 
 
 _MISSING = "there is no libfaketime: apt-get install faketime"

@@ -47,7 +47,7 @@ class Server:
         self._directory = directory
         self._options = options
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> t.Any:
         self.start()
         return self
 
@@ -160,7 +160,7 @@ def _is_complete(node: Server, size: int) -> bool:
 
 def _has_synced(client: t.Any) -> bool:
     replication = client.info("replication")
-    return replication.get("master_link_status", "up") == "up"
+    return bool(replication.get("master_link_status", "up") == "up")
 
 
 def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:

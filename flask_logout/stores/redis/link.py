@@ -211,7 +211,8 @@ class Link:
         return self._make_watched(retry)
 
     def _make_cluster(self) -> t.Any:
-        nodes = [ClusterNode(host, port) for host, port in self._address.hosts]
+        make: t.Any = ClusterNode  # untyped
+        nodes = [make(host, port) for host, port in self._address.hosts]
         options = {**self._options, **self._address.options}
         return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
 

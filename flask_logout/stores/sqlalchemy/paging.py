@@ -112,7 +112,7 @@ class Pages:
     ) -> tuple[list[tuple[datetime, bytes]], Reading]:
         """Read changes, and the clock before them in the same statement."""
         began_at = read_uptime()
-        rows = self._engine.execute(statement, bound)[0]
+        rows: Rows = self._engine.execute(statement, bound)[0]
         ended_at = read_uptime()
         (now,) = (to_utc(at) for at, key in rows if key is None)
         changes = [(to_utc(at), bytes(key)) for at, key in rows if key is not None]
@@ -137,4 +137,8 @@ class Pages:
     @cached_property
     def _now(self) -> sa.Select[t.Any]:
         now = statement_now(DIALECTS[self._engine.dialect.name])
-        return sa.select(sa.type_coerce(now, INSTANT), sa.type_coerce(sa.null(), KEY))
+        columns: list[t.Any] = [
+            sa.type_coerce(now, INSTANT),
+            sa.type_coerce(sa.null(), KEY),
+        ]
+        return sa.select(*columns)

@@ -50,7 +50,8 @@ def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
     :param dialect: one of the values of :data:`DIALECTS`.
     :returns: the SQL. On SQLite, the clock is this machine's, and may be read later.
     """
-    return _STATEMENT_NOW.get(dialect, NOW[dialect])
+    now: sa.ColumnElement[t.Any] = _STATEMENT_NOW.get(dialect, NOW[dialect])
+    return now
 
 
 def has_passed(
