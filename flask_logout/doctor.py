@@ -232,6 +232,35 @@ def check_audit_log(state: LogoutState) -> str | None:
     )
 
 
+def check_cookies(state: LogoutState) -> str | None:
+    """Check that browsers send the token cookies to the endpoint.
+
+    :param state: the state of the app.
+    :returns: what is wrong and what to do, or ``None``.
+    """
+    if not (config.jwt_in_cookies and state.settings.endpoints):
+        return None
+    prefix = state.settings.url_prefix
+    paths = {
+        "JWT_ACCESS_COOKIE_PATH": config.access_cookie_path,
+        "JWT_REFRESH_COOKIE_PATH": config.refresh_cookie_path,
+    }
+    wrong = {x: y for x, y in paths.items() if not _covers(y, f"{prefix}/logout")}
+    if not wrong:
+        return None
+    values = " and ".join(f"{name} is {path!r}" for name, path in wrong.items())
+    choice = f" or to {prefix!r}" if prefix else ""
+    return (
+        f"{values}, so browsers don't send the cookie to {prefix}/logout and logging out"
+        f" fails. Set it to '/'{choice}."
+    )
+
+
+def _covers(cookie_path: str, url: str) -> bool:
+    """Whether a cookie is sent to a URL (RFC 6265, section 5.1.4)."""
+    return url == cookie_path or url.startswith(cookie_path.rstrip("/") + "/")
+
+
 def _unreachable(error: StoreUnavailableError) -> str:
     return (
         f"the store did not answer ({first_line(error)}). Start it, or correct"
@@ -248,6 +277,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("token lifetimes", check_lifetimes),
     ("purge margin", check_margin),
     ("secret", check_secret),
+    ("cookies", check_cookies),
     ("audit log", check_audit_log),
 )
 """Every check after its name, in the order of the output: hook, route, errors, store,

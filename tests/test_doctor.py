@@ -50,6 +50,7 @@ def test_a_healthy_app_has_no_problem(
         "ok: token lifetimes",
         "ok: purge margin",
         "ok: secret",
+        "ok: cookies",
         "ok: audit log",
     ]
     assert examine(app) == {}
