@@ -187,13 +187,18 @@ class LogoutExtension:
             back, together with its own change. The cutoff is the moment of the commit,
             and the revocation is logged and signalled after it. To log the same user in
             again in this request, pass the ``sid`` of the new login as
-            ``keep_session``. ``None``: it is committed when this returns.
+            ``keep_session``. If the store does not answer, this method or the commit
+            raises, and you have to roll back. The commit raises
+            :exc:`OutcomeUnknownError` if it has succeeded, but checks may miss the
+            revocation. ``None``: it is committed when this returns.
         :param reason: why, for the record, up to 255 characters.
         :param actor: who does it, for the record, up to 255 characters.
         :raises ValueError: the identity is ``None``, or a dict or list that PyJWT does
             not accept as a ``sub`` claim.
         :raises TypeError: the identity can't be encoded to JSON, or another argument is
-            not a string.
+            of the wrong type.
+        :raises ConfigError: the session is connected to another database than the
+            revocations, or they are in none of the app's.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
         state, subject = _state(), tokens.subject_for(identity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from flask_logout import OutcomeUnknownError
 from flask_logout import Revocation
 from flask_logout import revoked
 from flask_logout import session_claims
+from flask_logout import state
 from flask_logout import store_unavailable
 from flask_logout import StoreUnavailableError
 
@@ -378,10 +380,21 @@ def test_a_commit_to_who_knows_where_fails_if_it_cannot_be_repeated(
         session.execute(sa.text("SELECT 1"))
     assert str(caught.value).startswith(
         "The app's transaction is committed, but writing the revocation again after the"
-        " commit failed. The session may be connected to another server, so the"
-        " revocation may be missing. Revoke again: "
+        " commit failed, so checks may miss it. Revoke again: "
     )
     assert heard.calls == []
+
+
+def test_a_late_commit_fails_if_mirrors_may_miss_it(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if every commit came late.
+    monkeypatch.setattr(state, "LONGEST_WRITE", timedelta(0))
+    app = make_app(LOGOUT_TIMEOUT=0.1, LOGOUT_MAX_STALENESS=1)
+    with app.app_context(), locked_after_commit(app, session_of(app)()):
+        logout.revoke_user("ada", session=session_of(app))
+        with pytest.raises(OutcomeUnknownError, match="so checks may miss it"):
+            session_of(app).commit()
 
 
 def test_one_that_fails_does_not_keep_others_from_being_told(hasty: Flask) -> None:

@@ -28,6 +28,7 @@ from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS
 from flask_logout.revocation import latest
 from flask_logout.revocation import merge
+from flask_logout.revocation import postpone
 from flask_logout.revocation import Retention
 from flask_logout.revocation import Revocation
 from flask_logout.revocation import revoke_login
@@ -366,3 +367,18 @@ def test_what_people_read_is_safe_to_keep_and_to_log(value: str) -> None:
     assert len(safe.splitlines()) <= 1
     assert safe.encode("utf-8").decode("utf-8") == safe
     assert shown(None) is None
+
+
+def test_what_is_postponed_covers_more_and_is_kept_longer() -> None:
+    last = datetime.max.replace(tzinfo=timezone.utc)
+    made = [
+        Revocation(b"subject", "subject", NOW, cutoff=NOW, reason="why"),
+        Revocation(b"session", "session", None),
+        Revocation(b"token", "token", last),
+    ]
+    assert postpone(made, SECOND) == [
+        replace(made[0], expires_at=NOW + SECOND, cutoff=NOW + SECOND),
+        made[1],
+        # It could not be later, so it never expires.
+        replace(made[2], expires_at=None),
+    ]
