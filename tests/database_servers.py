@@ -96,6 +96,11 @@ class PostgreSQLServer(_Server):
         """Where its database is."""
         return sa.make_url(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
+    @property
+    def pid(self) -> int:
+        """The process that all others are children of."""
+        return int((self.folder / "data/postmaster.pid").read_text().split()[0])
+
     def start(self) -> None:
         """See :meth:`_Server.start`."""
         options = [f"-p {self.port}", "-h 127.0.0.1", f"-k {self.folder}"]
@@ -130,6 +135,11 @@ class MariaDBServer(_Server):
     def url(self) -> sa.URL:
         """Where its database is."""
         return sa.make_url(f"mysql+pymysql://root@127.0.0.1:{self.port}/test")
+
+    @property
+    def pid(self) -> int:
+        """The process of the server."""
+        return self._process.pid
 
     def start(self) -> None:
         """See :meth:`_Server.start`."""

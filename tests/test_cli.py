@@ -402,6 +402,9 @@ def test_user_warns_where_no_object_can_match(make_app: MakeApp, identity: str) 
     assert (status, stderr) == (0, "" if identity in {"7", "[]", "null"} else warning)
 
 
+@pytest.mark.skipif(
+    jwt.__version__.startswith("2.9."), reason="PyJWT accepts any subject before 2.10"
+)
 def test_user_refuses_an_object_that_no_valid_token_carries(make_app: MakeApp) -> None:
     app = make_app()
     set_identity_loader(app, lambda identity: {"id": identity})

@@ -56,7 +56,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def run(page: str, **names: t.Any) -> dict[str, t.Any]:
     """Run the Python of a page, from the top, as one file."""
-    namespace = {"__name__": page, **names}
+    namespace = {"__name__": page.partition(".")[0], **names}
     for block in blocks(page, "python"):
         exec(compile(block, page, "exec"), namespace)
     return namespace

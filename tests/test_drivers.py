@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -30,7 +32,10 @@ from flask_logout.claims import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import MakeApp
+from .conftest import server_url
 from .conftest import SERVERS
+from .database_servers import MariaDBServer
+from .database_servers import PostgreSQLServer
 from .proxy import proxied
 from .proxy import Proxy
 from .tokens import get_status
@@ -52,9 +57,12 @@ NOW = datetime.now(timezone.utc).replace(microsecond=123456)
 LIBPQ_TIMEOUT = 2.0
 NOTHING = bytes(16)
 
-# pg8000 does not close the socket of a connection that it could not open.
+# pg8000 does not close the socket of a connection that it could not open or that broke.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:.*BufferedRWPair:pytest.PytestUnraisableExceptionWarning"
+    ),
     pytest.mark.usefixtures("collected"),
 ]
 
@@ -112,10 +120,16 @@ def hasty(reached: Reached, served: Served, make_app: MakeApp) -> SQLAlchemyStor
     store: SQLAlchemyStore = (
         make(served[0], make_app, TIMEOUT).extensions["logout"].store
     )
+    connect(store)
+    return store
+
+
+def connect(store: SQLAlchemyStore) -> None:
+    """Put a connection into the pool of a store, however long that takes."""
     while True:
         with suppress(StoreUnavailableError):
             store.find([NOTHING])
-            return store
+            return
 
 
 @contextmanager
@@ -205,6 +219,56 @@ def test_a_server_that_is_silent_when_written_to(
     proxy.heal()
     store.add([revocation("b")])
     assert len(store.find([revocation("b").key])) == 1
+
+
+@contextmanager
+def frozen(server: PostgreSQLServer | MariaDBServer) -> t.Iterator[None]:
+    """Stop every process of a server, which keeps its connections open."""
+    processes = list_processes(server.pid)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        while not all(map(is_stopped, processes)):
+            time.sleep(0.01)
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def is_stopped(process: int) -> bool:
+    """Say whether no thread of a process runs any more."""
+    threads = Path(f"/proc/{process}/task").glob("*/stat")
+    return all(x.read_text().rpartition(") ")[2][0] == "T" for x in threads)
+
+
+def list_processes(parent: int) -> list[int]:
+    """List a process and its children."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [parent, *map(int, children.split())]
+
+
+@pytest.mark.parametrize(
+    ("driver", "server_class"),
+    [("postgresql+psycopg2", PostgreSQLServer), ("mysql+mysqldb", MariaDBServer)],
+)
+def test_a_server_that_is_frozen(
+    driver: str,
+    server_class: type[PostgreSQLServer | MariaDBServer],
+    make_app: MakeApp,
+) -> None:
+    server_url(driver)
+    with server_class() as server:
+        app = make(server.url.set(drivername=driver), make_app, TIMEOUT)
+        with app.app_context():
+            store = app.extensions["logout"].store
+            connect(store)
+            with frozen(server):
+                for _ in range(2):
+                    with at_most(LIBPQ_TIMEOUT), pytest.raises(StoreUnavailableError):
+                        store.find([NOTHING])
+            connect(store)
+            store.engine.dispose()
 
 
 @pytest.mark.parametrize("what", ["requests", "replies"])

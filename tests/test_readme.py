@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import typing as t
@@ -150,3 +151,17 @@ def test_example_is_short_and_explains_its_option(tmp_path: Path) -> None:
         text=True,
     )
     assert "--port PORT  default: 5000" in usage.stdout
+
+
+def test_the_oldest_versions_are_those_that_pip_accepts() -> None:
+    (text,) = re.findall(
+        r"Flask-Logout needs (.*?), or later", README.read_text(), re.S
+    )
+    stated = re.findall(r"([A-Z][\w-]+|blinker) (\d[\d.]*)", text)
+    # Tools that are older than Python 3.11 have no tomllib.
+    project = (ROOT / "pyproject.toml").read_text()
+    (listed,) = re.findall(r"^dependencies = \[\n(.*?)^\]", project, re.M | re.S)
+    bounds = re.findall(r'"([\w-]+)>=([\d.]+)', listed)
+    (python,) = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.M)
+    expected = {("python", python), *bounds}
+    assert {(name.lower(), version) for name, version in stated} == expected
