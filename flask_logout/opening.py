@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 from flask import Flask
@@ -79,9 +80,8 @@ def _open(app: Flask, settings: Settings) -> Store:
             timeout=settings.timeout,
             table_name=settings.table_name,
             replicas=settings.redis_wait,
-            margin=settings.purge_margin,
         )
-    return _open_own_database(uri, settings)
+    return _open_own_database(app, uri, settings)
 
 
 def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
@@ -108,7 +108,7 @@ def _open_database_of(app: Flask, settings: Settings) -> SQLAlchemyStore:
     return store
 
 
-def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
+def _open_own_database(app: Flask, uri: str, settings: Settings) -> SQLAlchemyStore:
     try:
         url = sa.make_url(uri)
         dialect = url.get_dialect()
@@ -121,8 +121,19 @@ def _open_own_database(uri: str, settings: Settings) -> SQLAlchemyStore:
         ) from None
     _check_dialect(dialect)
     _check_driver(dialect)
+    url = _in_instance_folder(app, url)
     engine = OwnEngine(lambda _: engine_of(url, settings.timeout), settings.timeout)
     return SQLAlchemyStore(make_table(sa.MetaData(), settings.table_name), engine)
+
+
+def _in_instance_folder(app: Flask, url: sa.URL) -> sa.URL:
+    """Find a file where Flask-SQLAlchemy would, whatever the working directory is."""
+    file = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+        return url
+    path = Path(app.instance_path) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return url.set(database=str(path))
 
 
 def _check_dialect(dialect: sa.Dialect | type[sa.Dialect]) -> None:

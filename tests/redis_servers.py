@@ -197,10 +197,13 @@ class SentinelServer(Server):
 
     def names(self, primary: Server) -> bool:
         """Tell whether it names a server as the primary, which then is one."""
-        with self.client() as client, primary.client() as server:
-            found = client.sentinel_get_master_addr_by_name("logouts")
-            role = server.info("replication")["role"]
-            return bool(found[1] == primary.port and role == "master")
+        # A server closes its connections when its role changes.
+        with suppress(redis.ConnectionError):
+            with self.client() as client, primary.client() as server:
+                found = client.sentinel_get_master_addr_by_name("logouts")
+                role = server.info("replication")["role"]
+                return bool(found[1] == primary.port and role == "master")
+        return False
 
     def knows(self, others: int) -> bool:
         """Tell whether it has found a replica and so many other Sentinels."""

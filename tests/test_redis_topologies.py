@@ -247,20 +247,6 @@ def test_the_stream_grows_by_what_is_new_alone(make_store: MakeStore) -> None:
     store.inspect().clear()
 
 
-def test_a_cutoff_is_at_most_the_margin_ahead_of_redis(make_store: MakeStore) -> None:
-    margin = timedelta(minutes=5)
-    store = make_store(running_url(), table_name="ahead", margin=margin)
-    store.inspect().clear()
-    now = datetime.now(timezone.utc)
-    for ahead, kept in ((timedelta(days=1), margin), (timedelta(minutes=1),) * 2):
-        store.inspect().clear()
-        store.add([user_revocation(now + ahead)])
-        (found,) = store.find([user_revocation(now).key])
-        assert found.cutoff is not None
-        assert abs(found.cutoff - (now + kept)) < timedelta(seconds=30)
-    store.inspect().clear()
-
-
 def test_a_write_whose_answer_is_lost_has_an_unknown_outcome(
     make_store: MakeStore, tmp_path: Path
 ) -> None:

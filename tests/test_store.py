@@ -65,9 +65,7 @@ def place(
 @pytest.fixture
 def store(make_app: MakeApp, place: dict[str, t.Any]) -> t.Iterator[Store]:
     """An empty store on each, in an app context."""
-    # The cutoffs of these tests lie in the future.
-    margin = {"LOGOUT_PURGE_MARGIN": timedelta(days=3650)}
-    app = make_app(**{"LOGOUT_TIMEOUT": 4, **margin, **place})
+    app = make_app(**{"LOGOUT_TIMEOUT": 4, **place})
     with app.app_context():
         store: t.Any = app.extensions["logout"].store
         store.inspect().clear()

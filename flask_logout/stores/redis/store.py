@@ -30,9 +30,6 @@ if t.TYPE_CHECKING:
 SLOTS = 64
 """How many slots of a Cluster are used; the keys of one user are in one of them."""
 
-MARGIN = timedelta(hours=1)
-"""How far a cutoff may be ahead of the clock of Redis, unless the app says otherwise."""
-
 KEPT = timedelta(days=1)
 """How long the stream of changes remembers."""
 
@@ -88,7 +85,6 @@ class RedisStore:
     :param timeout: how long to wait for Redis.
     :param table_name: ``LOGOUT_TABLE_NAME``, with which the names of its keys begin.
     :param replicas: how many replicas have to acknowledge a write, 0 or more.
-    :param margin: how far a cutoff may be ahead of the clock of Redis.
     :raises ConfigError: the URL is invalid; the message says how to write it.
     """
 
@@ -99,10 +95,9 @@ class RedisStore:
         timeout: timedelta,
         table_name: str = "logout_revocation",
         replicas: int = 0,
-        margin: timedelta = MARGIN,
     ) -> None:
         self.link = Link(uri, timeout)
-        self._replicas, self._margin = replicas, margin
+        self._replicas = replicas
         self._names = Names(table_name)
         slots = SLOTS if self.link.is_cluster else 1
         self._prefixes = [self._names.make(slot, b"") for slot in range(slots)]
@@ -113,7 +108,7 @@ class RedisStore:
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         """See :meth:`.Store.add`. In a Cluster it is all or nothing for each user."""
         by_slot: dict[int, list[Revocation]] = {}
-        for revocation in self._capped(merge(revocations)):
+        for revocation in merge(revocations):
             by_slot.setdefault(self._slot_of(revocation.subject), []).append(revocation)
         for slot, group in by_slot.items():
             self._keep(slot, group)
@@ -173,16 +168,6 @@ class RedisStore:
         # As a revocation shows it, which is all that is known of it there.
         octets = (shown(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
-
-    def _capped(self, revocations: t.Sequence[Revocation]) -> t.Iterable[Revocation]:
-        """Limit the damage of a host whose clock is far ahead, as no later write can."""
-        if all(x.cutoff is None for x in revocations):
-            return revocations
-        latest = self.inspect().read_clock() + self._margin
-        return [
-            x if x.cutoff is None else replace(x, cutoff=min(x.cutoff, latest))
-            for x in revocations
-        ]
 
     def _keep(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
         known: dict[bytes, bytes] = {}

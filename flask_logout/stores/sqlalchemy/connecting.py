@@ -27,7 +27,7 @@ _OPTIONS: dict[str, t.Any] = {
 _SQLITE_CHECKPOINT = 1000
 
 COMMITS = "logout_commits"
-"""The execution option of an engine that is not in autocommit."""
+"""The execution option of an engine that is not in autocommit: gives its connection."""
 
 
 class connecting:
@@ -128,7 +128,7 @@ def engine_within(app_engine: sa.Engine) -> sa.Engine:
     dialect: t.Any = engine.dialect
     dialect.do_begin, dialect.do_commit = begin, commit
     dialect.do_rollback = dialect.do_close = dialect.do_terminate = _leave_alone
-    engine.update_execution_options(**{COMMITS: True})
+    engine.update_execution_options(**{COMMITS: connect})
     Relay(engine, app_engine)
     return engine
 

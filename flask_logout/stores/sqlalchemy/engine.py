@@ -7,6 +7,7 @@ left idle in a transaction.
 from __future__ import annotations
 
 import os
+import threading
 import time
 import typing as t
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ from .failures import is_passing
 T = t.TypeVar("T")
 
 _ATTEMPTS = 3
+_IN_MEMORY = (
+    "db.session has an open transaction, and an in-memory SQLite database has one"
+    " connection, so a rollback would undo the revocation. Commit before you revoke, pass"
+    " session=db.session, or use a file"
+)
 
 
 class OwnEngine:
@@ -51,6 +57,7 @@ class OwnEngine:
         self._queries: dict[Query, CompiledQuery] = {}
         self._changes: dict[sa.Insert, CompiledChange] = {}
         self._lock = ProcessLock()
+        self._turn = ProcessLock()
         self._engine: sa.Engine | None = None
         self._pid = os.getpid()
 
@@ -77,7 +84,19 @@ class OwnEngine:
         engine = self.get()
         with connecting():
             is_guest = COMMITS in engine.get_execution_options()
-            return _lend(engine.begin() if is_guest else engine.connect())
+            if is_guest:
+                return _alone(self._turn(), _lend(engine.begin()))
+            return _lend(engine.connect())
+
+    def schema_of(self, table: sa.Table) -> str | None:
+        """Name the schema that the app's ``schema_translate_map`` gives a table.
+
+        :param table: the table.
+        :returns: the schema, ``None`` for the default one.
+        """
+        options = self.get().get_execution_options()
+        schemas: t.Mapping[str | None, str] = options.get("schema_translate_map") or {}
+        return schemas.get(table.schema, table.schema)
 
     def execute(
         self, statement: sa.Executable, parameters: t.Mapping[str, t.Any] | None = None
@@ -121,7 +140,9 @@ class OwnEngine:
         # What failed is run again the long way, which knows what each error means.
         return self.execute(statement, parameters)[0]
 
-    def change(self, statement: sa.Insert, parameters: t.Mapping[str, t.Any]) -> None:
+    def change(  # noqa: DOC503  the class of an exception is a parameter of run()
+        self, statement: sa.Insert, parameters: t.Mapping[str, t.Any]
+    ) -> None:
         """Run one idempotent change, compiled once.
 
         :param statement: the change, the same object at every call.
@@ -130,7 +151,10 @@ class OwnEngine:
         :raises StoreUnavailableError: the database did not make the change.
         """
         engine = self.get()
-        if "schema_translate_map" in engine.get_execution_options():
+        options = engine.get_execution_options()
+        if COMMITS in options and options[COMMITS]().in_transaction:
+            raise StoreUnavailableError(_IN_MEMORY)
+        if "schema_translate_map" in options:
             self.run(lambda x: x.execute(statement, parameters), OutcomeUnknownError)
         else:
             # SQLAlchemy keeps no compiled INSERT of several rows by itself.
@@ -185,6 +209,15 @@ class OwnEngine:
     def _deadline(self) -> float:
         """Until when what failed is tried again: a stall must not be waited for twice."""
         return time.monotonic() + self._timeout.total_seconds() / 2
+
+
+@contextmanager
+def _alone(
+    lock: threading.Lock, lent: t.ContextManager[sa.Connection]
+) -> t.Iterator[sa.Connection]:
+    """Let one thread at a time use the only connection that there is."""
+    with lock, lent as connection:
+        yield connection
 
 
 @contextmanager

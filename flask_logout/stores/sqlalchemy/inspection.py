@@ -39,7 +39,7 @@ class SQLAlchemyInspection:
         """See :meth:`.Inspection.create`."""
         table = self._table
         is_missing = not self._engine.run(
-            lambda x: sa.inspect(x).has_table(table.name, schema=table.schema)
+            lambda x: sa.inspect(x).has_table(table.name, schema=self._schema)
         )
         self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
         is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
@@ -51,6 +51,10 @@ class SQLAlchemyInspection:
         return (
             f"Created table {name}." if is_missing else f"Table {name} already exists."
         )
+
+    @property
+    def _schema(self) -> str | None:
+        return self._engine.schema_of(self._table)
 
     def clear(self) -> None:
         """See :meth:`.Inspection.clear`."""
@@ -110,12 +114,15 @@ class SQLAlchemyInspection:
         Names of indexes may differ, and further columns and indexes are the app's.
         """
         table, name = self._table, self._table.name
-        if not inspector.has_table(name, schema=table.schema):
+        if not inspector.has_table(name, schema=self._schema):
             yield (
                 f"there is no table {name}. Run your migrations, or: flask logout init"
             )
             return
-        faults = [*_column_faults(table, inspector), *_index_faults(table, inspector)]
+        faults = [
+            *_column_faults(table, self._schema, inspector),
+            *_index_faults(table, self._schema, inspector),
+        ]
         if faults:
             yield (
                 f"{name} is not as it must be: {', '.join(faults)}. Make a migration"
@@ -126,18 +133,20 @@ class SQLAlchemyInspection:
     def _missing_indexes(self) -> list[sa.Index]:
         table = self._table
         there = self._engine.run(
-            lambda x: sa.inspect(x).get_indexes(table.name, schema=table.schema)
+            lambda x: sa.inspect(x).get_indexes(table.name, schema=self._schema)
         )
         names = {index["name"] for index in there}
         missing = [index for index in table.indexes if index.name not in names]
         return sorted(missing, key=lambda index: str(index.name))
 
 
-def _column_faults(table: sa.Table, inspector: sa.Inspector) -> t.Iterator[str]:
+def _column_faults(
+    table: sa.Table, schema: str | None, inspector: sa.Inspector
+) -> t.Iterator[str]:
     dialect = inspector.dialect
     found = {
         x["name"]: _spell(x["type"], x["nullable"], dialect)
-        for x in inspector.get_columns(table.name, schema=table.schema)
+        for x in inspector.get_columns(table.name, schema=schema)
     }
     for column in table.columns:
         right = _spell(column.type, bool(column.nullable), dialect)
@@ -147,11 +156,13 @@ def _column_faults(table: sa.Table, inspector: sa.Inspector) -> t.Iterator[str]:
             yield f"the column {column.name} is {found[column.name]}, not {right}"
 
 
-def _index_faults(table: sa.Table, inspector: sa.Inspector) -> t.Iterator[str]:
-    key = inspector.get_pk_constraint(table.name, schema=table.schema)
+def _index_faults(
+    table: sa.Table, schema: str | None, inspector: sa.Inspector
+) -> t.Iterator[str]:
+    key = inspector.get_pk_constraint(table.name, schema=schema)
     if key["constrained_columns"] != table.primary_key.columns.keys():
         yield "the primary key is not the column key"
-    indexes = inspector.get_indexes(table.name, schema=table.schema)
+    indexes = inspector.get_indexes(table.name, schema=schema)
     # The first column is what an index finds by.
     served = {x["column_names"][0] for x in indexes}
     for name in sorted(x.columns.keys()[0] for x in table.indexes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from datetime import datetime
+from datetime import timedelta
 from functools import lru_cache
 from types import EllipsisType
 
@@ -29,6 +30,7 @@ from .joining import JoinedTable
 from .joining import may_block
 from .paging import Cursor
 from .paging import Pages
+from .texts import Texts
 from .types import DIALECTS
 from .types import has_passed
 from .types import INSTANT
@@ -44,6 +46,8 @@ if t.TYPE_CHECKING:
 
 # How often a revocation is written that takes too long to commit.
 _ATTEMPTS = 2
+
+_REST_OF_SECOND = timedelta(microseconds=999_999)
 
 
 def make_table(metadata: sa.MetaData, name: str) -> sa.Table:
@@ -109,6 +113,7 @@ class SQLAlchemyStore:
         self.engine = engine
         self._app_session = app_session
         self._pages = Pages(table, engine)
+        self._texts = Texts(table, engine)
         # The same objects at every call, so that each is compiled once.
         self._find = lru_cache(maxsize=64)(self._make_find)
         self._add = lru_cache(maxsize=64)(self._make_add)
@@ -187,7 +192,7 @@ class SQLAlchemyStore:
         self, revocations: t.Sequence[Revocation]
     ) -> tuple[sa.Insert, dict[str, t.Any]]:
         # In the order of the keys, so that two statements cannot wait for each other.
-        rows = sorted(merge(revocations), key=lambda x: x.key)
+        rows = sorted(merge(self._texts.fit(revocations)), key=lambda x: x.key)
         return self._add(len(rows), DIALECTS[self.engine.dialect.name]), _bind(rows)
 
     def _make_find(self, count: int, speaks: str) -> Query:
@@ -281,7 +286,15 @@ def _to_revocation(row: t.Sequence[t.Any]) -> Revocation:
     return Revocation(
         bytes(key),
         kind,
-        cutoff=cutoff and to_utc(cutoff),
+        cutoff=_round_up(cutoff),
         spared_session=spared_session and bytes(spared_session),
-        spared_after=spared_after and to_utc(spared_after),
+        spared_after=_round_up(spared_after),
     )
+
+
+def _round_up(instant: datetime | None) -> datetime | None:
+    """Cover the whole second, in case the column has lost its fraction."""
+    if instant is None:
+        return None
+    utc = to_utc(instant)
+    return utc if utc.microsecond else utc + _REST_OF_SECOND
