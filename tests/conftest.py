@@ -28,6 +28,7 @@ MARIADB_URL = os.environ.get(
     "TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test"
 )
 # Every synchronous driver that SQLAlchemy lists, but for pyodbc.
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 SERVERS = {
     "postgresql+psycopg": POSTGRESQL_URL,
     "postgresql+psycopg2": POSTGRESQL_URL,

@@ -27,6 +27,7 @@ import pytest
 import sqlalchemy as sa
 
 from .conftest import new_database
+from .conftest import REDIS_URL
 
 _CHUNK = 1 << 16
 _LONGEST_STALL = 30.0
@@ -287,13 +288,12 @@ def proxied(driver: str) -> t.Iterator[tuple[sa.URL, Proxy]]:
 def new_redis() -> t.Iterator[sa.URL]:
     """Name a Redis that answers, and empty its database in the end."""
     redis = pytest.importorskip("redis")
-    url = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/13")
-    with redis.Redis.from_url(url) as client:
+    with redis.Redis.from_url(REDIS_URL) as client:
         try:
             client.ping()
         except redis.ConnectionError as e:
             skip_or_fail(f"no Redis answers: {e}")
-        yield sa.make_url(url)
+        yield sa.make_url(REDIS_URL)
         client.flushdb()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 import typing as t
@@ -16,11 +15,11 @@ from threading import Thread
 
 import redis
 
+from .conftest import REDIS_URL
 from .programs import find_program
 from .proxy import free_port
 from .proxy import skip_or_fail
 
-REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
 NODES = 3
 
 
