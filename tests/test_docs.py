@@ -261,3 +261,11 @@ def test_every_event_of_the_log_is_in_the_api_page(
         r"^`(\w+)` +(INFO|ERROR) ", read("api.rst"), flags=re.MULTILINE
     )
     assert list(dict.fromkeys(events)) == documented
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    named = re.findall(r"`(test_\w+)`", read("security.rst"))
+    code = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    existing = set(re.findall(r"^def (test_\w+)", code, re.M))
+    assert len(named) > 30
+    assert [name for name in named if name not in existing] == []

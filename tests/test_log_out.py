@@ -14,6 +14,8 @@ from flask_jwt_extended import jwt_required
 from flask_logout import ExternalAPIError
 from flask_logout import InvalidRequestError
 from flask_logout import LogoutExtension
+from flask_logout import OutcomeUnknownError
+from flask_logout import revocation_unknown
 from flask_logout import session_claims
 from flask_logout import StoreUnavailableError
 
@@ -230,6 +232,34 @@ def test_an_upstream_that_succeeded_before_the_store_failed_is_logged(
 
 def _fail(*_: object) -> t.NoReturn:
     raise StoreUnavailableError("the disk is full")
+
+
+def test_a_write_that_nobody_acknowledged_is_unknown(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    heard: list[dict[str, t.Any]] = []
+    pair = make_pair(app)
+    with app.app_context():
+        store = app.extensions["logout"].store
+        real = store.engine.change
+
+        def change_and_fail(*arguments: t.Any) -> t.NoReturn:
+            real(*arguments)
+            raise OutcomeUnknownError("the connection broke")
+
+        store.engine.change = change_and_fail
+    with revocation_unknown.connected_to(lambda _, **x: heard.append(x)):
+        response = log_out(app.test_client(), pair)
+    store.engine.change = real
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    (told,) = heard
+    assert str(told["error"]) == "the connection broke"
+    assert [x.kind for x in told["revocations"]] == ["token", "token"]
+    (line,) = [x for x in caplog.messages if "revocation_unknown" in x]
+    assert '"event": "authn_token_revoked", "subject": "ada"' in line
+    assert pair.refresh not in caplog.text
+    assert log_out(app.test_client(), pair).data == INVALID_TOKEN
 
 
 def test_an_upstream_that_fails_first_is_no_incomplete_logout(
