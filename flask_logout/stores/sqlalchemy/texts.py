@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from ...errors import StoreUnavailableError
 from ...revocation import Revocation
 from ...revocation import TEXT_SIZE
 from .engine import OwnEngine
@@ -45,6 +44,7 @@ class Texts:
 
         :param revocations: the revocations.
         :returns: the same, with other texts if need be.
+        :raises StoreUnavailableError: the database did not answer.
         """
         if all(_is_ascii(x) for x in revocations) or self._can_hold_all():
             return revocations
@@ -52,10 +52,7 @@ class Texts:
 
     def _can_hold_all(self) -> bool:
         if self._holds_all is None:
-            try:
-                self._holds_all = self._ask()
-            except StoreUnavailableError:
-                return False
+            self._holds_all = self._ask()
         return self._holds_all
 
     def _ask(self) -> bool:
