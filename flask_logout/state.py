@@ -9,9 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
-from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 from itertools import count
 
 from flask import Flask
@@ -270,14 +268,12 @@ class LogoutState:
     def _of_kind(
         self, kind: Kind, value: str | None, *, keep_session: str | None = None
     ) -> list[Revocation]:
-        latest = None if kind == "session" else self._latest_cutoff()
-        # After the round trip, during which a login may begin.
         now = tokens.now()
         made = Revocation(
             b"",
             kind,
             self._retention().of_lifetime(now),
-            cutoff=None if latest is None else min(now, latest),
+            cutoff=None if kind == "session" else now,
             subject=shown(value) if kind == "subject" else None,
             token_id=shown(value) if kind == "session" else None,
         )
@@ -291,15 +287,6 @@ class LogoutState:
             )
             for issuer in tokens.accepted_issuers()
         ]
-
-    def _latest_cutoff(self) -> datetime:
-        """Limit the damage if this machine's clock is ahead, which no later write can."""
-        with _announced():
-            theirs = self.store.inspect().read_clock()
-        try:
-            return theirs + self.settings.purge_margin
-        except OverflowError:
-            return datetime.max.replace(tzinfo=timezone.utc)
 
     def _retention(self) -> Retention:
         return self.lifetime.extend(self._configured_retention())
