@@ -13,6 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
+from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
@@ -243,6 +244,30 @@ def test_a_write_in_memory_leaves_an_open_transaction_alone(make_app: MakeApp) -
         store.add([revocation()])
         assert notes.committed() == []
         assert found(store, revocation().key) == [revocation()]
+
+
+@pytest.mark.parametrize(
+    ("event", "is_kept"),
+    [("before_cursor_execute", False), ("after_cursor_execute", True)],
+)
+def test_a_transaction_that_begins_beside_a_write_in_memory(
+    make_app: MakeApp, event: str, is_kept: bool
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
+    with app.app_context():
+        db, store = database_of(app), store_of(app)
+        notes = Notes(db)
+
+        # As another thread would.
+        def begin(_: object, __: object, sql: str, *rest: object) -> None:
+            if "INSERT INTO logout_revocation" in sql:
+                notes.insert(1)
+
+        sa.event.listen(db.engine, event, begin)
+        with pytest.raises(OutcomeUnknownError, match="has an open transaction"):
+            store.add([revocation()])
+        assert notes.committed() == []
+        assert found(store, revocation().key) == [revocation()] * is_kept
 
 
 def test_disposing_of_the_app_engine_closes_our_connections(

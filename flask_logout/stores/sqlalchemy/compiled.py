@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from .connecting import COMMITS
+from .connecting import GUEST
 from .listeners import RELAY
 from .listeners import Relay
 
@@ -31,7 +31,7 @@ class CompiledQuery:
     def __init__(self, statement: Query, engine: sa.Engine) -> None:
         options = engine.get_execution_options()
         self._relay: Relay = options[RELAY]
-        self._is_special = options.keys() & {"schema_translate_map", COMMITS}
+        self._is_special = options.keys() & {"schema_translate_map", GUEST}
         compiled = statement.compile(dialect=engine.dialect)
         self._sql = str(compiled)
         self._names = compiled.positiontup if compiled.positional else None

@@ -26,8 +26,8 @@ _OPTIONS: dict[str, t.Any] = {
 # After so many pages SQLite copies its write-ahead log into the file, unless told else.
 _SQLITE_CHECKPOINT = 1000
 
-COMMITS = "logout_commits"
-"""The execution option of an engine that is not in autocommit: gives its connection."""
+GUEST = "logout_guest"
+"""The execution option of an engine on a connection of the app's: what gives that."""
 
 
 class connecting:
@@ -104,33 +104,35 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
 def engine_within(app_engine: sa.Engine) -> sa.Engine:
     """Make an engine on the only connection of an in-memory SQLite database.
 
-    A transaction that the app has open on that connection is the app's to end, and what
-    we write meanwhile ends with it. Else each statement is committed at once.
+    A transaction on that connection is the app's to end. Outside of one, each statement
+    is committed at once.
 
     :param app_engine: the app's engine.
-    :returns: an engine on which ``begin()`` commits.
+    :returns: an engine that never begins or ends a transaction.
     """
-    busy: dict[str, t.Any] = {}
 
     def connect() -> t.Any:
         return t.cast(StaticPool, app_engine.pool).connection.get_connection()
-
-    def begin(connection: t.Any) -> None:
-        busy["connection"] = connection if connection.in_transaction else None
-
-    def commit(connection: t.Any) -> None:
-        if connection is not busy["connection"]:
-            connection.commit()
 
     engine = sa.create_engine(
         app_engine.url, creator=connect, poolclass=sa.NullPool, hide_parameters=True
     )
     dialect: t.Any = engine.dialect
-    dialect.do_begin, dialect.do_commit = begin, commit
     dialect.do_rollback = dialect.do_close = dialect.do_terminate = _leave_alone
-    engine.update_execution_options(**{COMMITS: connect})
+    dialect.do_execute = _execute_alone
+    engine.update_execution_options(**{GUEST: connect})
     Relay(engine, app_engine)
     return engine
+
+
+def _execute_alone(
+    cursor: t.Any, sql: str, parameters: t.Any, _context: object
+) -> None:
+    # sqlite3 begins a transaction before a statement that starts with one of these words.
+    # Another thread of the app could roll it back before we commit it.
+    if sql.startswith(("INSERT", "DELETE")):
+        sql = f"WITH one AS (SELECT 1) {sql}"
+    cursor.execute(sql, parameters)
 
 
 def _leave_alone(_connection: t.Any) -> None:

@@ -21,8 +21,8 @@ from ...forking import ProcessLock
 from .compiled import CompiledChange
 from .compiled import CompiledQuery
 from .compiled import Query
-from .connecting import COMMITS
 from .connecting import connecting
+from .connecting import GUEST
 from .failures import explain
 from .failures import is_answer
 from .failures import is_from_replica
@@ -83,10 +83,9 @@ class OwnEngine:
         """
         engine = self.get()
         with connecting():
-            is_guest = COMMITS in engine.get_execution_options()
-            if is_guest:
-                return _alone(self._turn(), _lend(engine.begin()))
-            return _lend(engine.connect())
+            lent = _lend(engine.connect())
+            is_guest = GUEST in engine.get_execution_options()
+            return _alone(self._turn(), lent) if is_guest else lent
 
     def schema_of(self, table: sa.Table) -> str | None:
         """Name the schema that the app's ``schema_translate_map`` gives a table.
@@ -152,7 +151,8 @@ class OwnEngine:
         """
         engine = self.get()
         options = engine.get_execution_options()
-        if COMMITS in options and options[COMMITS]().in_transaction:
+        connect = options.get(GUEST)
+        if connect and connect().in_transaction:
             raise StoreUnavailableError(_IN_MEMORY)
         if "schema_translate_map" in options:
             self.run(lambda x: x.execute(statement, parameters), OutcomeUnknownError)
@@ -161,6 +161,9 @@ class OwnEngine:
             compiled = self._changes.get(statement) or CompiledChange(statement, engine)
             self._changes[statement] = compiled
             self.run(lambda x: compiled.run(x, parameters), OutcomeUnknownError)
+        if connect and connect().in_transaction:
+            # Another thread may have begun it before our statement.
+            raise OutcomeUnknownError(_IN_MEMORY)
 
     def run(  # noqa: DOC503  the class of the exception is a parameter
         self,

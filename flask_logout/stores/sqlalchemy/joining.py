@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
 
 from ...errors import ConfigError
 from ...errors import LogoutError
@@ -107,8 +108,10 @@ def may_block(session: scoped_session[t.Any], table: sa.Table) -> bool:
             clause = sa.insert(table)
             connection = session.connection(bind_arguments={"clause": clause})
             driver_connection: t.Any = connection.connection.dbapi_connection
-            is_sqlite = connection.dialect.name == "sqlite"
-            return is_sqlite and bool(driver_connection.in_transaction)
+            is_file = connection.dialect.name == "sqlite" and not isinstance(
+                connection.engine.pool, StaticPool
+            )
+            return is_file and bool(driver_connection.in_transaction)
     return False
 
 

@@ -136,7 +136,12 @@ class SQLAlchemyStore:
             self.engine.change(*self._upsert(revocations))
         except StoreUnavailableError as e:
             session = self._app_session
-            if session is not None and may_block(session, self.table):
+            is_unknown = isinstance(e, OutcomeUnknownError)
+            if (
+                session is not None
+                and not is_unknown
+                and may_block(session, self.table)
+            ):
                 raise StoreUnavailableError(BLOCKED % e) from e.__cause__
             raise
 
