@@ -174,7 +174,9 @@ class LogoutState:
 
         Until the commit, a login can read the password that the app is changing.
         """
-        app, made_at, written_at = tokens.current(), tokens.now(), 0.0
+        app, written_at = tokens.current(), 0.0
+        # The cutoff moves from where it is, so that it never stays behind the clock.
+        made_at = next((x.cutoff for x in made if x.cutoff is not None), tokens.now())
 
         def renew() -> list[Revocation]:
             return postpone(made, max(_TICK, tokens.now() - made_at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import typing as t
 
 import pytest
@@ -198,6 +199,27 @@ def test_a_huge_body_is_not_read(
     expected = (400, cut) if is_chunked else (413, TOO_LARGE)
     assert (response.status_code, response.data) == expected
     assert body.size < 1_000_000
+
+
+def test_a_body_that_the_app_has_read_is_used(make_app: MakeApp) -> None:
+    app = make_app()
+    app.before_request(lambda: request.get_data() and None)
+    assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
+
+
+def test_the_openapi_document_says_whether_a_refresh_token_is_required(
+    make_app: MakeApp, lenient: Flask
+) -> None:
+    def run(app: Flask) -> t.Any:
+        return app.test_cli_runner().invoke(args=["logout", "openapi"])
+
+    schemas = json.loads(run(lenient).output)["components"]["schemas"]
+    assert "required" not in schemas["LogoutRequest"]
+    result = run(make_app(LOGOUT_ENDPOINTS=set()))
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: LOGOUT_ENDPOINTS is empty: there is no endpoint.\n",
+    )
 
 
 def test_the_largest_body_that_is_needed_is_read(make_app: MakeApp) -> None:

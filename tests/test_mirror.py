@@ -295,6 +295,9 @@ def test_a_worker_sees_its_own_after_the_commit(
         assert get_status(app.test_client(), pair) == (401, 401)
 
 
+@pytest.mark.skipif(
+    sys.version_info[:3] == (3, 13, 0), reason="Python 3.13.0 traces no opcodes"
+)
 def test_a_worker_sees_its_own_when_a_rebuild_ends_meanwhile(
     make_app: MakeApp, store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:

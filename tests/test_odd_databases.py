@@ -162,6 +162,7 @@ def test_a_relative_file_is_in_the_instance_folder(
     )
     assert get_status(app.test_client(), pair) == (401, 401)
     assert (tmp_path / "folder" / "revocations.db").exists()
+    app.extensions["logout"].store.engine.dispose()
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "postgresql+psycopg", "mysql+pymysql"])

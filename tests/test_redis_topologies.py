@@ -82,6 +82,8 @@ def test_what_a_replica_acknowledged_survives_a_failover(
         kept = [revocation(f"kept {i}") for i in range(200)]
         for each in kept:
             store.add([each])
+        with pytest.raises(OutcomeUnknownError, match="a replica took over"):
+            store._wait(0, [revocation("never stored")])
         # From here on the replica gets nothing.
         os.kill(servers.replica.process.pid, signal.SIGSTOP)
         with pytest.raises(OutcomeUnknownError, match="0 of 1 replicas"):
@@ -100,6 +102,9 @@ def test_a_repeated_write_waits_for_replicas_too(
         for _ in range(2):
             with pytest.raises(OutcomeUnknownError, match="0 of 1 replicas"):
                 store.add([revocation()])
+        server.stop()
+        with pytest.raises(OutcomeUnknownError, match="ConnectionError"):
+            store.link.wait_for_replicas([b"a"], b"b", 1)
 
 
 def test_a_cluster_waits_for_the_replica_of_a_slot(
@@ -317,3 +322,14 @@ def user_revocation(cutoff: datetime) -> Revocation:
     return Revocation(
         b"u" * 16, "subject", cutoff + timedelta(days=30), cutoff=cutoff, subject=None
     )
+
+
+def test_a_thread_waits_for_another_that_connects_and_not_for_ever(
+    make_store: MakeStore,
+) -> None:
+    store = make_store(running_url(), timeout=TIMEOUT / 20)
+    with store.link._lock():
+        with pytest.raises(StoreUnavailableError, match="another thread"):
+            store.find([bytes(16)])
+    assert store.find([bytes(16)]) == []
+    assert store.inspect().read_last_expiry() is None

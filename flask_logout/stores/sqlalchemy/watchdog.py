@@ -58,16 +58,16 @@ class Watchdog:
 
     def _start(self) -> None:
         with self._lock():
-            if self._pid != os.getpid():
+            if self._pid != os.getpid():  # pragma: no branch  another thread was first
                 # The sockets that the parent process watches are not ours.
                 for watched in self._deadlines:
-                    watched.close()
+                    watched.close()  # pragma: no cover  only if a thread forks meanwhile
                 self._deadlines, self._is_busy = {}, Event()
                 Thread(target=self._run, name="flask_logout", daemon=True).start()
                 self._pid = os.getpid()
 
     def _run(self) -> None:
-        while self._is_busy.wait():
+        while self._is_busy.wait():  # pragma: no branch  it never ends
             time.sleep(_TICK)
             now = time.monotonic()
             for watched, deadline in self._deadlines.copy().items():
