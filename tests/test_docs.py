@@ -13,7 +13,6 @@ import types
 import typing as t
 from datetime import timedelta
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -27,6 +26,11 @@ from flask_logout.errors import RETRY_AFTER
 
 from .conftest import dispose
 from .conftest import MakeApp
+from .pages import blocks
+from .pages import DOCS
+from .pages import list_pages
+from .pages import read
+from .pages import run
 from .test_openapi import examples
 from .tokens import bearer
 from .tokens import get_status
@@ -34,37 +38,12 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
-DOCS = Path(__file__).parent.parent / "docs"
-# The blocks of testing.rst are files of a test suite: test_testing.py runs them as such.
-PAGES = sorted(path.name for path in DOCS.glob("*.rst") if path.name != "testing.rst")
-
-
-def read(page: str) -> str:
-    """Read a page."""
-    return (DOCS / page).read_text()
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Take the code blocks of one language out of a page."""
-    found = re.finditer(
-        rf"^( *)\S?.*\.\. code-block:: {language}\n\n((?:\1 +.*\n|\n)+)",
-        read(page),
-        re.MULTILINE,
-    )
-    return [dedent(block[2]) for block in found]
-
-
-def run(page: str, **names: t.Any) -> dict[str, t.Any]:
-    """Run the Python of a page, from the top, as one file."""
-    namespace = {"__name__": page.partition(".")[0], **names}
-    for block in blocks(page, "python"):
-        exec(compile(block, page, "exec"), namespace)
-    return namespace
-
 
 def settings() -> dict[str, dict[str, str]]:
     """Read what the documentation says of each key."""
-    entries = re.split(r"^\.\. confval:: ", read("configuration.rst"), flags=re.M)[1:]
+    entries = re.split(
+        r"^\.\. confval:: ", read("reference/configuration.rst"), flags=re.M
+    )[1:]
     said = {}
     for entry in entries:
         key, kind, default, text = re.fullmatch(
@@ -89,15 +68,20 @@ def name_type(annotation: t.Any) -> str:
     return "None" if annotation is type(None) else str(annotation.__name__)
 
 
-def test_every_python_block_is_found_and_run() -> None:
-    count = sum(read(page).count("code-block:: python") for page in PAGES)
-    assert sum(len(blocks(page, "python")) for page in PAGES) == count > 0
-    with_code = [page for page in PAGES if blocks(page, "python")]
-    assert with_code == [
-        "how-it-works.rst",
-        "operations.rst",
-        "quickstart.rst",
-    ]
+def test_every_python_block_is_found() -> None:
+    # The blocks of that page have captions: test_testing.py runs them as files.
+    for page in set(list_pages()) - {"howto/testing.rst"}:
+        count = read(page).count("code-block:: python")
+        assert (page, len(blocks(page, "python"))) == (page, count)
+
+
+def test_a_test_runs_the_python_blocks_of_every_page() -> None:
+    tests = "".join(
+        path.read_text() for path in Path(__file__).parent.glob("test_*.py")
+    )
+    with_code = [page for page in list_pages() if blocks(page, "python")]
+    assert len(with_code) > 2
+    assert [page for page in with_code if f'"{page}"' not in tests] == []
 
 
 def test_the_quickstart_is_an_app_that_logs_out(
@@ -110,7 +94,7 @@ def test_the_quickstart_is_an_app_that_logs_out(
         told.append(refresh_token)
         return 204 if len(told) == 1 else 502
 
-    app = run("quickstart.rst", end_session=end_session)["app"]
+    app = run("start/quickstart.rst", end_session=end_session)["app"]
     client, pair, other = app.test_client(), make_pair(app), make_pair(app)
     caplog.set_level(logging.INFO)
     assert log_out(client, pair).data == LOGGED_OUT
@@ -125,7 +109,7 @@ def test_the_quickstart_is_an_app_that_logs_out(
 def test_each_login_can_end_the_others(make_app: MakeApp) -> None:
     app = make_app()
     with app.app_context():
-        log_in = run("how-it-works.rst", logout=LogoutExtension())
+        log_in = run("explanation/how-it-works.rst", logout=LogoutExtension())
         first, second = (
             make_pair(app, additional_claims=log_in["claims_of_only_session"]("ada"))
             for _ in "12"
@@ -135,8 +119,8 @@ def test_each_login_can_end_the_others(make_app: MakeApp) -> None:
 
 
 def test_the_logging_configuration_makes_an_audit_log(tmp_path: Path) -> None:
-    (configuration,) = blocks("operations.rst", "python")
-    (shown,) = blocks("operations.rst", "none")
+    (configuration,) = blocks("explanation/operations.rst", "python")
+    (shown,) = blocks("explanation/operations.rst", "none")
     # The package comes first, since a configuration may disable loggers that exist.
     code = "import flask_logout\n" + configuration + AUDITED_APP
     done = subprocess.run(
@@ -193,7 +177,9 @@ def test_a_range_is_documented(name: str) -> None:
 
 
 def test_the_documented_bodies_are_those_of_the_endpoint() -> None:
-    documented = [json.loads(block) for block in blocks("errors.rst", "json")]
+    documented = [
+        json.loads(block) for block in blocks("reference/responses.rst", "json")
+    ]
     names = [
         "logged_out",
         "required",
@@ -206,24 +192,28 @@ def test_the_documented_bodies_are_those_of_the_endpoint() -> None:
 
 
 def test_every_error_of_the_body_is_documented() -> None:
-    rows = re.findall(r"^`(\w+)` +`(\w+)` ", read("errors.rst"), re.MULTILINE)
+    rows = re.findall(
+        r"^`(\w+)` +`(\w+)` ", read("reference/responses.rst"), re.MULTILINE
+    )
     errors = [body["data"]["errors"] for _, body in examples().values() if body["data"]]
     assert rows == [(e["message"], e["key"]) for found in errors for e in found]
 
 
 def test_the_retry_interval_is_documented() -> None:
-    assert f"`Retry-After: {RETRY_AFTER}`" in read("errors.rst")
+    assert f"`Retry-After: {RETRY_AFTER}`" in read("reference/responses.rst")
 
 
 def test_every_public_name_is_in_the_api_page() -> None:
-    documented = re.findall(r"^\.\. auto\w+:: (\w+)$", read("api.rst"), re.MULTILINE)
+    documented = re.findall(
+        r"^\.\. auto\w+:: (\w+)$", read("reference/api.rst"), re.MULTILINE
+    )
     assert sorted(documented) == flask_logout.__all__
 
 
 def test_every_command_is_in_the_api_page(make_app: MakeApp) -> None:
     group: t.Any = make_app().cli.commands["logout"]
     documented = re.findall(
-        r"^`flask logout (\w+)(.*)`\n    (.+)$", read("api.rst"), re.MULTILINE
+        r"^`flask logout (\w+)(.*)`\n    (.+)$", read("reference/api.rst"), re.MULTILINE
     )
     assert documented == [
         (
@@ -258,13 +248,13 @@ def test_every_event_of_the_log_is_in_the_api_page(
     audit.log_logout_incomplete("ada", 1)
     events = [(x.getMessage().split()[1], x.levelname) for x in caplog.records]
     documented = re.findall(
-        r"^`(\w+)` +(INFO|ERROR) ", read("api.rst"), flags=re.MULTILINE
+        r"^`(\w+)` +(INFO|ERROR) ", read("reference/api.rst"), flags=re.MULTILINE
     )
     assert list(dict.fromkeys(events)) == documented
 
 
 def test_every_test_that_the_security_page_names_exists() -> None:
-    named = re.findall(r"`(test_\w+)`", read("security.rst"))
+    named = re.findall(r"`(test_\w+)`", read("explanation/security.rst"))
     code = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     existing = set(re.findall(r"^def (test_\w+)", code, re.M))
     assert len(named) > 30

@@ -23,7 +23,7 @@ from flask_logout.testing import TokenPair
 
 from .conftest import MakeApp
 
-PAGE = Path(__file__).parent.parent / "docs" / "testing.rst"
+PAGE = Path(__file__).parent.parent / "docs" / "howto/testing.rst"
 
 FIXTURES = {
     "logout_app",
