@@ -20,10 +20,10 @@ from pathlib import Path
 
 from flask import Flask
 
-from flask_logout import mirror as mirror_module
 from flask_logout import Revocation
-from flask_logout.mirror import Mirror
-from flask_logout.stores.sqlalchemy.clock import OVERLAP
+from flask_logout.stores import mirror as mirror_module
+from flask_logout.stores.mirror import Mirror
+from flask_logout.stores.sqlalchemy.server_clock import OVERLAP
 
 from .databases import new_database
 from .filling import fill

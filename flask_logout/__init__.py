@@ -6,36 +6,36 @@ import typing as t
 from importlib import import_module
 
 if t.TYPE_CHECKING:
-    from .document import openapi as openapi
-    from .errors import ConfigError as ConfigError
-    from .errors import ExternalAPIError as ExternalAPIError
-    from .errors import InvalidRequestError as InvalidRequestError
-    from .errors import LogoutError as LogoutError
-    from .errors import OutcomeUnknownError as OutcomeUnknownError
-    from .errors import StoreUnavailableError as StoreUnavailableError
+    from .exceptions import ConfigError as ConfigError
+    from .exceptions import ExternalAPIError as ExternalAPIError
+    from .exceptions import InvalidRequestError as InvalidRequestError
+    from .exceptions import LogoutError as LogoutError
+    from .exceptions import OutcomeUnknownError as OutcomeUnknownError
+    from .exceptions import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
     from .login import session_claims as session_claims
+    from .openapi_document import openapi as openapi
+    from .pair import LogoutTokens as LogoutTokens
     from .revocation import Revocation as Revocation
     from .schemas import ErrorItem as ErrorItem
     from .signals import logged_out as logged_out
     from .signals import revocation_unknown as revocation_unknown
     from .signals import revoked as revoked
     from .signals import store_unavailable as store_unavailable
-    from .state import LogoutTokens as LogoutTokens
 
 _HOMES = {
-    "ConfigError": "errors",
+    "ConfigError": "exceptions",
     "ErrorItem": "schemas",
-    "ExternalAPIError": "errors",
-    "InvalidRequestError": "errors",
-    "LogoutError": "errors",
+    "ExternalAPIError": "exceptions",
+    "InvalidRequestError": "exceptions",
+    "LogoutError": "exceptions",
     "LogoutExtension": "extension",
-    "LogoutTokens": "state",
-    "OutcomeUnknownError": "errors",
+    "LogoutTokens": "pair",
+    "OutcomeUnknownError": "exceptions",
     "Revocation": "revocation",
-    "StoreUnavailableError": "errors",
+    "StoreUnavailableError": "exceptions",
     "logged_out": "signals",
-    "openapi": "document",
+    "openapi": "openapi_document",
     "revocation_unknown": "signals",
     "revoked": "signals",
     "session_claims": "login",

@@ -9,7 +9,7 @@ import json
 import logging
 import typing as t
 
-from . import tokens
+from . import clock
 from .revocation import Kind
 from .revocation import Revocation
 from .revocation import shown
@@ -103,5 +103,5 @@ def _describe(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:
 def _log(level: int, event: str, /, **values: t.Any) -> None:
     # JSON escapes line breaks, so no value can forge a second line.
     shown = {name: value for name, value in values.items() if value is not None}
-    at = tokens.now().isoformat(timespec="milliseconds")
+    at = clock.now().isoformat(timespec="milliseconds")
     logger.log(level, "%s %s %s", at, event, json.dumps(shown))

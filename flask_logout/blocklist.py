@@ -7,14 +7,14 @@ import typing as t
 
 from flask import Flask
 from flask_jwt_extended import JWTManager
-from flask_jwt_extended.default_callbacks import default_blocklist_callback
 
-from . import tokens
-from .errors import ConfigError
-from .state import EXTENSION
-from .state import LogoutState
-
-Loader = t.Callable[[dict[t.Any, t.Any], dict[t.Any, t.Any]], object]
+from .exceptions import ConfigError
+from .jwt_extended import blocklist_loader_of
+from .jwt_extended import is_default_loader
+from .jwt_extended import Loader
+from .service import current_app_object
+from .service import EXTENSION
+from .service import LogoutService
 
 
 class BlocklistLoader:
@@ -35,10 +35,10 @@ class BlocklistLoader:
         :param claims: the claims of the token.
         :returns: ``True``: refuse it.
         """
-        state: LogoutState | None = tokens.current().extensions.get(EXTENSION)
-        if state is not None:
-            state.notice(claims)
-            if state.is_revoked(claims):
+        service: LogoutService | None = current_app_object().extensions.get(EXTENSION)
+        if service is not None:
+            service.make.notice(claims)
+            if service.is_revoked(claims):
                 return True
         return self.previous is not None and bool(self.previous(header, claims))
 
@@ -50,11 +50,11 @@ def install(app: Flask, jwt: JWTManager) -> None:
     :param jwt: its JWTManager.
     :raises ConfigError: the loader that was there is a coroutine function.
     """
-    previous = jwt._token_in_blocklist_callback
+    previous = blocklist_loader_of(app)
     if not isinstance(previous, BlocklistLoader):
         _refuse_async(previous)
-        is_default = previous is default_blocklist_callback
-        jwt.token_in_blocklist_loader(BlocklistLoader(None if is_default else previous))
+        kept = None if is_default_loader(previous) else previous
+        jwt.token_in_blocklist_loader(BlocklistLoader(kept))
 
 
 def problem_of(app: Flask) -> str | None:
@@ -63,7 +63,7 @@ def problem_of(app: Flask) -> str | None:
     :param app: the app.
     :returns: what is wrong and how to mend it, or ``None``.
     """
-    loader = app.extensions["flask-jwt-extended"]._token_in_blocklist_callback
+    loader = blocklist_loader_of(app)
     if isinstance(loader, BlocklistLoader):
         return None
     return (

@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from .errors import ConfigError
+from .exceptions import ConfigError
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 
 PREFIX = "LOGOUT_"

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from . import blocklist
-from .errors import ConfigError
+from .exceptions import ConfigError
 
 ENDPOINT = "logout.logout"
 """The endpoint of ``POST /auth/logout``."""
@@ -98,7 +98,7 @@ def _check_first_request(app: Flask, **_: t.Any) -> None:
 def _problem_of_commands(app: Flask) -> str | None:
     command = app.cli.commands.get("logout")
     module = getattr(getattr(command, "callback", None), "__module__", None)
-    return None if module == f"{__package__}.cli" else _COMMAND_TAKEN
+    return None if module == f"{__package__}.cli.commands" else _COMMAND_TAKEN
 
 
 def _find_rival(app: Flask, rule: Rule) -> str | None:

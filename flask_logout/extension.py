@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import typing as t
+from functools import partial
 
-from flask import current_app
 from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from . import blocklist
 from . import conflicts
 from . import login
-from . import service
 from . import tokens
-from .blueprint import answer_strays
-from .blueprint import make_blueprint
 from .claims import Claims
-from .cli import logout as commands
+from .cli.commands import logout as commands
 from .config import Settings
-from .errors import ConfigError
-from .errors import register_on_app
-from .jwt_extended import check_settings as check_jwt_settings
-from .opening import open_store
-from .state import EXTENSION
-from .state import LogoutState
-from .state import Upstream
+from .exceptions import ConfigError
+from .jwt_settings import check_settings as check_jwt_settings
+from .making import RevocationMaker
+from .pair import check_access
+from .pair import verify_pair
+from .service import EXTENSION
+from .service import get_service
+from .service import LogoutService
+from .stores.factory import open_store
+from .upstreams import Upstream
+from .views import answer_strays
+from .views import make_blueprint
+from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
     from .stores import AppSession
+    from .stores.sqlalchemy import AppDatabase
 
 
 class LogoutExtension:
@@ -61,15 +65,21 @@ class LogoutExtension:
             )
         conflicts.check_free(app)
         settings = Settings.from_app(app)
-        store = open_store(app, settings)
+        store = open_store(
+            settings,
+            find_database=partial(_find_database, app, settings.bind_key),
+            folder=app.instance_path,
+        )
         if "flask-jwt-extended" not in app.extensions:
             JWTManager(app)
         with app.app_context():
             check_jwt_settings()
         blocklist.install(app, app.extensions["flask-jwt-extended"])
         login.stamp_requests(app)
-        state = LogoutState(settings, store, self._upstreams, app.config)
-        app.extensions[EXTENSION] = state
+        make = RevocationMaker(settings, app.config)
+        app.extensions[EXTENSION] = LogoutService(
+            settings, store, self._upstreams, app.config, make
+        )
         if settings.endpoints:
             app.register_blueprint(make_blueprint(settings.url_prefix))
         register_on_app(app, jwt_errors=settings.app_wide_errors)
@@ -108,10 +118,10 @@ class LogoutExtension:
         :raises ExternalAPIError: an upstream failed.
         :raises StoreUnavailableError: the store did not answer.
         """
-        state = _state()
-        service.check_access(access_claims)
+        service = get_service()
+        check_access(access_claims)
         body = {} if refresh_token is None else {"refresh_token": refresh_token}
-        service.log_out(state, service.verify_pair(state, access_claims, body))
+        service.log_out(verify_pair(service.settings, access_claims, body))
 
     def revoke_token(
         self,
@@ -133,10 +143,10 @@ class LogoutExtension:
         :param actor: who does it, for the record, up to 255 characters.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        state = _state()
-        make = state.of_logins if session is True else state.of_token
+        service = get_service()
+        make = service.make.of_logins if session is True else service.make.of_token
         session = None if isinstance(session, bool) else session
-        state.revoke(make(claims), session=session, reason=reason, actor=actor)
+        service.revoke(make(claims), session=session, reason=reason, actor=actor)
 
     def revoke_session(
         self,
@@ -159,9 +169,9 @@ class LogoutExtension:
         :raises TypeError: the ``sid``, the reason or the actor is not a string.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        state = _state()
-        revocations = state.of_session(sid)
-        state.revoke(revocations, session=session, reason=reason, actor=actor)
+        service = get_service()
+        revocations = service.make.of_session(sid)
+        service.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def revoke_user(
         self,
@@ -201,9 +211,9 @@ class LogoutExtension:
             revocations, or they are in none of the app's.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        state, subject = _state(), tokens.subject_for(identity)
-        revocations = state.of_subject(subject, keep_session=keep_session)
-        state.revoke(revocations, session=session, reason=reason, actor=actor)
+        service, subject = get_service(), tokens.subject_for(identity)
+        revocations = service.make.of_subject(subject, keep_session=keep_session)
+        service.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def revoke_everyone(
         self,
@@ -219,9 +229,9 @@ class LogoutExtension:
         :param actor: who does it, for the record, up to 255 characters.
         :raises StoreUnavailableError: the store did not answer; nothing is revoked.
         """
-        state = _state()
-        revocations = state.of_everyone()
-        state.revoke(revocations, session=session, reason=reason, actor=actor)
+        service = get_service()
+        revocations = service.make.of_everyone()
+        service.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def is_revoked(self, claims: Claims) -> bool:
         """Tell whether a token is revoked under any of its keys, in one round trip.
@@ -230,7 +240,7 @@ class LogoutExtension:
         :returns: ``True``: refuse it.
         :raises StoreUnavailableError: the store did not answer: refuse it too.
         """
-        return _state().is_revoked(claims)
+        return get_service().is_revoked(claims)
 
     def purge(self) -> int:
         """Forget every revocation that no living token needs, in batches.
@@ -238,13 +248,11 @@ class LogoutExtension:
         :returns: how many were forgotten.
         :raises StoreUnavailableError: the store did not answer; call it again later.
         """
-        return sum(_state().purge())
+        return sum(get_service().purge())
 
 
-def _state() -> LogoutState:
-    try:
-        return t.cast(LogoutState, current_app.extensions[EXTENSION])
-    except KeyError:
-        raise ConfigError(
-            "the current app has no LogoutExtension. Call init_app(app) first."
-        ) from None
+def _find_database(app: Flask, bind_key: str | None) -> AppDatabase:
+    # Imported here because an app that uses Redis needs no SQLAlchemy.
+    from .app_database import find_database
+
+    return find_database(app, bind_key)

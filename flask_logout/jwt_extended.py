@@ -1,20 +1,24 @@
-"""The adapter to Flask-JWT-Extended: its settings, and its work in a request."""
+"""The adapter to Flask-JWT-Extended: the only module that uses its undocumented names.
+
+tests/test_jwt_extended.py fails with the name of what is missing if a new version of
+Flask-JWT-Extended renames one of them.
+"""
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Collection
-from datetime import datetime
-from datetime import timedelta
-from datetime import timezone
 from functools import partial
 
-from flask import current_app
+from flask import Flask
 from flask import g
-from flask_jwt_extended.config import config as jwt_config
+from flask_jwt_extended import JWTManager
+from flask_jwt_extended.config import config as config
+from flask_jwt_extended.default_callbacks import default_blocklist_callback
+from flask_jwt_extended.default_callbacks import default_decode_key_callback
 from flask_jwt_extended.exceptions import CSRFError
 from flask_jwt_extended.exceptions import NoAuthorizationError
 from flask_jwt_extended.internal_utils import custom_verification_for_token
+from flask_jwt_extended.internal_utils import get_jwt_manager
 from flask_jwt_extended.internal_utils import verify_token_not_blocklisted
 from flask_jwt_extended.view_decorators import _decode_jwt_from_cookies
 from flask_jwt_extended.view_decorators import _decode_jwt_from_headers
@@ -22,13 +26,6 @@ from flask_jwt_extended.view_decorators import _decode_jwt_from_json
 from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
 
 from .claims import Claims
-from .config import LONGEST
-from .config import read_duration
-from .config import show
-from .errors import ConfigError
-
-LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")
-"""The settings that say how long a token is valid."""
 
 # Each finds the encoded token in the current request, and what CSRF protection sent.
 _READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
@@ -37,8 +34,12 @@ _READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
     "query_string": _decode_jwt_from_query_string,
     "json": partial(_decode_jwt_from_json, refresh=False),
 }
-_LOCATIONS = _READERS.keys()
-_COOKIE_NAMES = ("JWT_ACCESS_COOKIE_NAME", "JWT_REFRESH_COOKIE_NAME")
+
+LOCATIONS = _READERS.keys()
+"""Where a token may be, the values of ``JWT_TOKEN_LOCATION``."""
+
+Loader = t.Callable[[dict[t.Any, t.Any], dict[t.Any, t.Any]], object]
+"""A ``token_in_blocklist_loader``."""
 
 
 class Presented(t.NamedTuple):
@@ -62,7 +63,7 @@ def find_access_token(read_json: t.Callable[[], object]) -> Presented:
     :raises NoAuthorizationError: there is none.
     :raises CSRFError: the token is in a cookie, and the proof is missing or unreadable.
     """
-    for location in jwt_config.token_location:
+    for location in config.token_location:
         if location == "json" and not isinstance(read_json(), dict):
             continue
         try:
@@ -100,98 +101,23 @@ def forget_token() -> None:
         g._jwt_extended_jwt_location = None
 
 
-def check_settings() -> None:
-    """Check every setting that Flask-JWT-Extended itself checks late or never.
-
-    :raises ConfigError: a setting of the current app is invalid.
-    """
-    config = current_app.config
-    read_leeway()
-    for key in LIFETIMES:
-        read_lifetime(key)
-    locations = _texts(config["JWT_TOKEN_LOCATION"]) or set()
-    _require(
-        bool(locations) and locations <= _LOCATIONS,
-        "JWT_TOKEN_LOCATION",
-        'one or more of "headers", "cookies", "query_string" and "json"',
-    )
-    issuers = config["JWT_DECODE_ISSUER"]
-    _require(
-        issuers is None or _texts(issuers) is not None,
-        "JWT_DECODE_ISSUER",
-        "a string, a list of strings, or None",
-    )
-    _require(
-        isinstance(config["JWT_ALGORITHM"], str),
-        "JWT_ALGORITHM",
-        'the name of an algorithm, such as "HS256"',
-    )
-    cookies = _COOKIE_NAMES if "cookies" in locations else ()
-    for key in ("JWT_IDENTITY_CLAIM", *cookies):
-        is_text = isinstance(config[key], str) and config[key] != ""
-        _require(is_text, key, "a string that is not empty")
+def blocklist_loader_of(app: Flask) -> Loader:
+    """Return the blocklist loader that Flask-JWT-Extended calls for an app."""
+    jwt: JWTManager = app.extensions["flask-jwt-extended"]
+    return jwt._token_in_blocklist_callback
 
 
-def read_leeway() -> timedelta:
-    """Read how long after its expiry Flask-JWT-Extended still accepts a token.
-
-    :returns: ``JWT_DECODE_LEEWAY``.
-    :raises ConfigError: it is not a duration. In a comparison with NaN, for example, no
-        token would ever expire.
-    """
-    value: t.Any = current_app.config["JWT_DECODE_LEEWAY"]
-    try:
-        leeway = read_duration(value)
-    except ValueError:
-        leeway = timedelta.min
-    _require(
-        not isinstance(value, str) and timedelta(0) <= leeway <= LONGEST,
-        "JWT_DECODE_LEEWAY",
-        "a timedelta or a number of seconds, from 0 to 365000 days",
-    )
-    return leeway
+def is_default_loader(loader: Loader) -> bool:
+    """Say whether a blocklist loader is the one of Flask-JWT-Extended itself."""
+    return loader is default_blocklist_callback
 
 
-def read_lifetime(key: str) -> timedelta | None:
-    """Read how long the tokens that Flask-JWT-Extended makes are valid.
-
-    :param key: one of :data:`LIFETIMES`.
-    :returns: the lifetime, or ``None`` if such tokens never expire.
-    :raises ConfigError: it is not a duration, or too long to have an end.
-    """
-    value: t.Any = current_app.config[key]
-    try:
-        lifetime = timedelta(0) if value is False else _as_timedelta(value)
-    except (TypeError, ValueError, OverflowError):
-        lifetime = timedelta.min
-    _require(
-        timedelta(0) <= lifetime <= LONGEST,
-        key,
-        "a timedelta or a whole number of seconds, from 0 to 365000 days, or False for"
-        " tokens that never expire",
-    )
-    # For a zero, as for False, Flask-JWT-Extended makes tokens without exp.
-    return lifetime or None
+def has_own_key_loader() -> bool:
+    """Say whether the current app has a ``decode_key_loader`` of its own."""
+    loader = get_jwt_manager()._decode_key_callback
+    return loader is not default_decode_key_callback
 
 
-def _as_timedelta(value: t.Any) -> timedelta:
-    if type(value) is int:
-        return timedelta(seconds=value)
-    # Flask-JWT-Extended also accepts a relativedelta of dateutil.
-    start = datetime(2000, 1, 1, tzinfo=timezone.utc)
-    return t.cast(timedelta, start + value - start)
-
-
-def _texts(value: object) -> set[str] | None:
-    """Return the strings of a setting that is a string or a collection of them."""
-    if isinstance(value, str):
-        return {value}
-    if not isinstance(value, Collection) or isinstance(value, bytes):
-        return None
-    return {*value} if all(isinstance(x, str) for x in value) else None
-
-
-def _require(is_valid: bool, key: str, expected: str) -> None:
-    if not is_valid:
-        value = show(current_app.config[key])
-        raise ConfigError(f"Invalid {key}: {value}. Expected {expected}.")
+def load_identity(identity: t.Any) -> t.Any:
+    """Call the ``user_identity_loader`` of the current app."""
+    return get_jwt_manager()._user_identity_callback(identity)

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import replace
 from datetime import timedelta
 
-from . import tokens
+from . import clock
 from .claims import Claims
 from .revocation import Retention
 
@@ -89,7 +89,7 @@ def _lifetime_of(claims: Claims) -> float:
 
 def _remaining_of(claims: Claims) -> float:
     try:
-        return float(claims["exp"]) - tokens.now().timestamp()
+        return float(claims["exp"]) - clock.now().timestamp()
     except (KeyError, TypeError, ValueError, OverflowError):
         return math.inf
 

@@ -17,7 +17,7 @@ from flask import has_request_context
 from flask import request
 from flask import request_started
 
-from . import tokens
+from . import clock
 from .claims import began_at
 from .claims import Claims
 from .claims import session_of
@@ -47,7 +47,7 @@ def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
         the logins that began before it. ``iat``, the present, with a fraction (RFC 7519
         2, NumericDate).
     """
-    now = tokens.now().timestamp()
+    now = clock.now().timestamp()
     if claims:
         sid = session_of(claims) or f"t:{token_key(claims).hex()}"
         return {"sid": sid, "login_at": began_at(claims) or 0, "iat": now}

@@ -1,110 +1,206 @@
-"""Logging out: both tokens are verified, upstreams are called, then both are revoked."""
+"""What the extension does for one app: check tokens, revoke them, and log out."""
 
 from __future__ import annotations
 
-import logging
+import time
+import typing as t
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from itertools import count
 
 from flask import current_app
+from flask import Flask
 
 from . import audit
+from . import clock
 from . import jwt_extended
-from . import tokens
+from . import login
+from . import signals
+from . import upstreams
 from .claims import Claims
-from .claims import subject_of
-from .claims import text
-from .errors import ExternalAPIError
-from .errors import InvalidRequestError
-from .errors import InvalidTokenError
-from .errors import StoreUnavailableError
-from .schemas import error_item
-from .schemas import ErrorCode
-from .schemas import ErrorItem
-from .schemas import parse_request
-from .state import LogoutState
-from .state import LogoutTokens
-from .state import Upstream
+from .claims import lookup_of
+from .config import Settings
+from .exceptions import ConfigError
+from .exceptions import ExternalAPIError
+from .exceptions import StoreUnavailableError
+from .making import require_text
+from .making import RevocationMaker
+from .pair import LogoutTokens
+from .pair import owner_of
+from .reporting import report_revoked
+from .reporting import report_unavailable
+from .reporting import reporting
+from .revocation import covers
+from .revocation import merge
+from .revocation import Revocation
+from .revocation import shown
+from .stores import Store
 
-logger = logging.getLogger("flask_logout")
+if t.TYPE_CHECKING:
+    from .stores import AppSession
+
+EXTENSION = "logout"
+"""The key of the service in ``app.extensions``."""
+
+PURGE_BATCH = 1000
+"""The largest number of revocations that one statement deletes."""
+
+PURGE_SPELL = 0.3
+"""How many seconds a purge works before it rests."""
+
+PURGE_REST = 0.1
+"""How many seconds it rests. A connection that waits for the lock of a SQLite file polls it
+at least every tenth of a second, so every waiter gets a turn."""
+
+current_app_object: t.Callable[[], Flask] = t.cast(
+    t.Any, current_app
+)._get_current_object
+"""Returns the current app itself. Its proxy is slow, and can't be a sender of signals."""
 
 
-def check_access(claims: Claims) -> None:
-    """Check that claims are those of a decoded access token.
+def get_service() -> LogoutService:
+    """Return the service of the current app.
 
-    :param claims: what the app passed.
-    :raises ValueError: they are empty or those of a refresh token.
+    :raises ConfigError: the app has no extension.
     """
-    if not claims or claims.get("type") == "refresh":
-        raise ValueError(
-            "access_claims has to be the claims of an access token. Call log_out() with"
-            " get_jwt() in a view that has @jwt_required()."
-        )
+    try:
+        return t.cast(LogoutService, current_app.extensions[EXTENSION])
+    except KeyError:
+        raise ConfigError(
+            "the current app has no LogoutExtension. Call init_app(app) first."
+        ) from None
 
 
-def verify_pair(state: LogoutState, access: Claims, body: object) -> LogoutTokens:
-    """Verify the refresh token that somebody wants to log out with.
+@dataclass(frozen=True)
+class LogoutService:
+    """One per app, in ``app.extensions["logout"]``; it never changes.
 
-    :param state: the state of the app.
-    :param access: the claims of the access token, which has been verified.
-    :param body: a dict that has the ``refresh_token``; if it has none, and the app does
-        not require one, the access token is logged out alone.
-    :returns: both tokens.
-    :raises InvalidRequestError: the refresh token is missing or not acceptable.
+    :class:`.LogoutExtension` documents the verbs.
     """
-    settings = state.settings
-    if body == {} and not settings.require_refresh_token:
-        return LogoutTokens(access, None, None)
-    parsed = parse_request(body, max_token_length=settings.max_token_length)
-    if isinstance(parsed, ErrorItem):
-        raise InvalidRequestError([parsed])
-    token = parsed.refresh_token
-    return LogoutTokens(access, _verify_refresh(token, access), token)
+
+    settings: Settings
+    """The settings of the app."""
+
+    store: Store
+    """Where the revocations of the app are kept."""
+
+    upstreams: t.Sequence[upstreams.Upstream]
+    """What else has to end a login."""
+
+    config: t.Mapping[str, t.Any] = field(repr=False)
+    """The configuration of the app, in which there are secrets."""
+
+    make: RevocationMaker
+    """Makes revocations, to be passed to :meth:`revoke`."""
+
+    counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
+    """Counts the revocations of this worker, for housekeeping."""
+
+    def is_revoked(self, claims: Claims) -> bool:
+        """See :meth:`.LogoutExtension.is_revoked`."""
+        # Every request comes here, so this does no more than it must.
+        keys, subject = lookup_of(claims, self.config["JWT_IDENTITY_CLAIM"])
+        try:
+            found = self.store.find(keys, subject=subject)
+        except StoreUnavailableError as e:
+            report_unavailable(e, current_app_object())
+            raise
+        if not found:
+            return False
+        return any(covers(revocation, claims) for revocation in found)
+
+    def log_out(self, pair: LogoutTokens) -> None:
+        """Call the upstreams, then revoke the tokens in one statement.
+
+        :param pair: the verified tokens.
+        :raises ExternalAPIError: an upstream failed; nothing is revoked.
+        :raises StoreUnavailableError: the store did not answer.
+        """
+        called = 0
+        try:
+            for upstream in self.upstreams:
+                upstreams.call(current_app.ensure_sync(upstream), pair)
+                called += 1
+            self._revoke_pair(pair)
+        except (ExternalAPIError, StoreUnavailableError):
+            if called:
+                audit.log_logout_incomplete(owner_of(pair.access)[1], called)
+            raise
+        jwt_extended.forget_token()
+
+    def _revoke_pair(self, pair: LogoutTokens) -> None:
+        sent = [x for x in (pair.access, pair.refresh) if x is not None]
+        self.make.notice(sent[-1])
+        app, revocations = current_app_object(), merge(self.make.of_logins(*sent))
+        commits = self.settings.commit_app_session
+        session = app.extensions["sqlalchemy"].session if commits else None
+        actor = revocations[0].subject
+        self.revoke(revocations, session=session, reason="logout", actor=actor)
+        if session is not None:
+            from .app_session import commit
+
+            commit(app, session, revocations)
+        signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
+
+    def revoke(
+        self,
+        revocations: t.Sequence[Revocation],
+        *,
+        session: AppSession | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> None:
+        """Keep revocations, then log them, then signal them."""
+        reason, actor = _shown("reason", reason), _shown("actor", actor)
+        kept = [replace(x, reason=reason, actor=actor) for x in revocations]
+        app = current_app_object()
+        if session is not None:
+            from .app_session import SharedTransaction
+
+            is_mirrored = bool(self.settings.max_staleness)
+            shared = SharedTransaction(
+                app, self.store, session, is_mirrored=is_mirrored
+            )
+            shared.revoke(kept)
+            return
+        with reporting(app, writing=kept):
+            self.store.add(kept)
+        _begin_after(kept)
+        report_revoked(app, kept)
+        self._keep_house(len(kept))
+
+    def purge(self) -> t.Iterator[int]:
+        """Forget batch by batch, and tell after each how many went."""
+        rest_at = time.monotonic() + PURGE_SPELL
+        while True:
+            with reporting(current_app_object()):
+                forgotten = self.store.purge(clock.now(), batch=PURGE_BATCH)
+            yield forgotten
+            if forgotten < PURGE_BATCH:
+                return
+            if time.monotonic() > rest_at:
+                time.sleep(PURGE_REST)
+                rest_at = time.monotonic() + PURGE_SPELL
+
+    def _keep_house(self, added: int) -> None:
+        """Forget a little now and then, so that nobody has to remember to purge."""
+        every = self.settings.purge_every
+        numbers = [next(self.counter) for _ in range(added)]
+        if every and any(number % every == 0 for number in numbers):
+            # What was revoked is revoked, whatever becomes of the tidying.
+            app = current_app_object()
+            with suppress(StoreUnavailableError), reporting(app):
+                self.store.purge(clock.now(), batch=PURGE_BATCH)
 
 
-def log_out(state: LogoutState, pair: LogoutTokens) -> None:
-    """Call the upstreams, then revoke the tokens by one statement.
-
-    :param state: the state of the app.
-    :param pair: the verified tokens.
-    :raises ExternalAPIError: an upstream failed; nothing is revoked.
-    :raises StoreUnavailableError: the store did not answer.
-    """
-    called = 0
-    try:
-        for upstream in state.upstreams:
-            _call(upstream, pair)
-            called += 1
-        state.log_out(pair)
-    except (ExternalAPIError, StoreUnavailableError):
-        if called:
-            audit.log_logout_incomplete(_owner_of(pair.access)[1], called)
-        raise
-    jwt_extended.forget_token()
+def _shown(name: str, value: str | None) -> str | None:
+    return shown(require_text(name, value))
 
 
-def _verify_refresh(refresh_token: str, access: Claims) -> Claims:
-    def refuse(code: ErrorCode) -> InvalidRequestError:
-        return InvalidRequestError([error_item("refresh_token", code, refresh_token)])
-
-    try:
-        claims = tokens.decode(refresh_token)
-    except InvalidTokenError as e:
-        raise refuse("invalid") from e
-    if claims["type"] != "refresh":
-        raise refuse("wrong_token_type")
-    if _owner_of(claims) != _owner_of(access):
-        raise refuse("wrong_subject")
-    return claims
-
-
-def _owner_of(claims: Claims) -> tuple[str | None, str | None]:
-    return text(claims.get("iss")), subject_of(claims, tokens.identity_claim())
-
-
-def _call(upstream: Upstream, pair: LogoutTokens) -> None:
-    try:
-        current_app.ensure_sync(upstream)(pair)
-    except ExternalAPIError:
-        raise
-    except Exception as e:  # whatever the app's upstream raises, it has failed
-        logger.exception("an upstream failed, nothing was revoked")
-        raise ExternalAPIError() from e
+def _begin_after(revocations: t.Sequence[Revocation]) -> None:
+    """Let the request that has revoked a user log that user in again."""
+    cutoffs = [x.cutoff for x in revocations if x.cutoff is not None]
+    if cutoffs:
+        login.begin_after(max(cutoffs))

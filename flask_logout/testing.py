@@ -125,11 +125,11 @@ def logout_make_expired_pair(logout_app: Flask) -> MakePair:
     """Make a pair that has expired, longer ago than any leeway or grace of the app."""
     from datetime import timedelta
 
-    from .tokens import retention
+    from .jwt_settings import read_leeway
 
     grace = logout_app.extensions["logout"].settings.expired_access_grace
     with _context(logout_app):
-        leeway = retention(grace, None).leeway
+        leeway = read_leeway()
     return _maker(logout_app, expires_delta=-(leeway + grace + timedelta(minutes=1)))
 
 
@@ -232,7 +232,7 @@ class _StoppedStore:
     """A store that does not answer."""
 
     def _fail(self, *_: t.Any, **__: t.Any) -> t.NoReturn:
-        from .errors import StoreUnavailableError
+        from .exceptions import StoreUnavailableError
 
         raise StoreUnavailableError("logout_store_unavailable has stopped the store")
 
@@ -281,14 +281,14 @@ def _forge(token: str) -> str:
 
 
 def _headers(token: str) -> dict[str, str]:
-    from flask_jwt_extended.config import config
+    from .jwt_extended import config
 
     return {config.header_name: f"{config.header_type} {token}".strip()}
 
 
 def _request(pair: TokenPair) -> dict[str, t.Any]:
     """Put the access token in every place where the app looks for one."""
-    from flask_jwt_extended.config import config
+    from .jwt_extended import config
 
     body, query, headers = {"refresh_token": pair.refresh}, {}, {}
     if "headers" in config.token_location:
@@ -333,14 +333,15 @@ def _ask(app: Flask, token: str) -> tuple[bool, str]:
 
     from . import tokens
     from .claims import subject_of
-    from .errors import InvalidTokenError
+    from .exceptions import InvalidTokenError
+    from .jwt_extended import blocklist_loader_of
 
     with _context(app):
         try:
             claims = tokens.decode(token)
         except InvalidTokenError as e:
             raise AssertionError(f"this is not a token of the app: {e}") from None
-        loader = app.extensions["flask-jwt-extended"]._token_in_blocklist_callback
+        loader = blocklist_loader_of(app)
         is_revoked = bool(loader(get_unverified_jwt_headers(token), claims))
         subject = subject_of(claims, tokens.identity_claim())
     return is_revoked, f"the {claims['type']} token of {subject!r}"

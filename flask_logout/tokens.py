@@ -1,33 +1,26 @@
-"""What this package needs of Flask-JWT-Extended: its configuration, and decoding."""
+"""Tokens decoded, and the subjects that they carry."""
 
 from __future__ import annotations
 
 import json
 import logging
 import typing as t
-from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 
 import jwt
 from flask import current_app
-from flask import Flask
 from flask_jwt_extended import decode_token
-from flask_jwt_extended.config import config
 from flask_jwt_extended.exceptions import JWTExtendedException
-from flask_jwt_extended.internal_utils import get_jwt_manager
+from flask_jwt_extended.exceptions import NoAuthorizationError
 from jwt import PyJWTError
 
-from .claims import ANY_ISSUER
+from . import clock
 from .claims import Claims
-from .claims import Issuer
 from .claims import text
-from .errors import describe
-from .errors import InvalidTokenError
-from .jwt_extended import LIFETIMES
-from .jwt_extended import read_leeway
-from .jwt_extended import read_lifetime
-from .revocation import Retention
+from .exceptions import InvalidTokenError
+from .jwt_extended import config
+from .jwt_extended import load_identity
+from .jwt_settings import read_leeway
 
 logger = logging.getLogger("flask_logout")
 
@@ -41,14 +34,6 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     RecursionError,
 )
-
-current: t.Callable[[], Flask] = t.cast(t.Any, current_app)._get_current_object
-"""Gives the current app itself: its proxy is slow, and no sender of signals."""
-
-
-def now() -> datetime:
-    """Read the clock of this worker, aware UTC."""
-    return datetime.now(timezone.utc)
 
 
 def identity_claim() -> str:
@@ -69,6 +54,20 @@ def decode(encoded_token: str) -> dict[str, t.Any]:
         raise InvalidTokenError(describe(e)) from e
 
 
+def describe(error: Exception) -> str | None:
+    """Describe why a token was rejected.
+
+    :param error: the exception of the decoding.
+    :returns: the message of the library that rejected it, a general remark if the
+        message might repeat the token, or ``None`` if the request has no token.
+    """
+    if isinstance(error, NoAuthorizationError):
+        return None
+    if isinstance(error, (JWTExtendedException, PyJWTError)):
+        return str(error)
+    return "The token cannot be decoded"
+
+
 def expired_within(grace: timedelta, claims: Claims) -> bool:
     """Tell whether an expired token may still log out.
 
@@ -76,9 +75,8 @@ def expired_within(grace: timedelta, claims: Claims) -> bool:
     :param claims: the claims of a genuine token that has expired.
     :returns: ``True``: it expired, leeway included, at most that long ago.
     """
-    leeway = retention(timedelta(0), None).leeway
-    dead_for = now().timestamp() - float(claims["exp"])
-    return dead_for <= (leeway + grace).total_seconds()
+    age = clock.now().timestamp() - float(claims["exp"])
+    return age <= (read_leeway() + grace).total_seconds()
 
 
 def subject_for(identity: t.Any) -> str:
@@ -90,7 +88,7 @@ def subject_for(identity: t.Any) -> str:
     :raises ValueError: the identity is ``None``, or no valid token can carry it.
     :raises TypeError: the identity can't be encoded to JSON.
     """
-    given = get_jwt_manager()._user_identity_callback(identity)
+    given = load_identity(identity)
     try:
         value = json.loads(json.dumps(given, cls=config.json_encoder))
     except (TypeError, ValueError, RecursionError) as e:
@@ -134,29 +132,3 @@ def accepts_objects() -> bool:
         or not current_app.config.get("JWT_VERIFY_SUB", True)
         or not hasattr(jwt.exceptions, "InvalidSubjectError")
     )
-
-
-def accepted_issuers() -> tuple[Issuer, ...]:
-    """List the issuers whose tokens the app accepts.
-
-    :returns: those of ``JWT_DECODE_ISSUER``, or :data:`.ANY_ISSUER`.
-    """
-    issuers = config.decode_issuer
-    if not issuers:
-        return (ANY_ISSUER,)
-    return (issuers,) if isinstance(issuers, str) else tuple(issuers)
-
-
-def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
-    """Work out how long revocations must be kept.
-
-    :param margin: ``LOGOUT_PURGE_MARGIN``.
-    :param max_lifetime: ``LOGOUT_MAX_TOKEN_LIFETIME``; ``None``: the longer one of
-        ``JWT_ACCESS_TOKEN_EXPIRES`` and ``JWT_REFRESH_TOKEN_EXPIRES``.
-    :returns: what to keep them by.
-    :raises ConfigError: a setting of Flask-JWT-Extended is invalid.
-    """
-    if max_lifetime is None:
-        access, refresh = map(read_lifetime, LIFETIMES)
-        max_lifetime = max(access, refresh) if access and refresh else None
-    return Retention(read_leeway(), margin, max_lifetime)

@@ -26,8 +26,8 @@ from flask_logout import openapi
 from flask_logout import Revocation
 from flask_logout import session_claims
 from flask_logout.claims import token_key
-from flask_logout.cli import logout
-from flask_logout.terminal import forget_all
+from flask_logout.cli.commands import logout
+from flask_logout.cli.options import forget_all
 
 from .conftest import dispose
 from .conftest import MakeApp
@@ -560,7 +560,7 @@ def test_a_database_that_refuses_to_write_is_one_sentence(
 def test_an_app_without_the_extension_is_one_sentence() -> None:
     app = Flask("bare")
     app.cli.add_command(logout)
-    error = "Error: this app has no LogoutExtension. Call LogoutExtension(app) first.\n"
+    error = "Error: the current app has no LogoutExtension. Call init_app(app) first.\n"
     assert run(app, "stats") == Outcome(1, "", error)
 
 

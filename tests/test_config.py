@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flask_logout import ConfigError
-from flask_logout.blueprint import make_blueprint
 from flask_logout.config import Settings
 from flask_logout.config import show
+from flask_logout.views import make_blueprint
 
 
 def settings(**config: t.Any) -> Settings:

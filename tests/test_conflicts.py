@@ -21,7 +21,7 @@ from flask_logout import LogoutExtension
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import SECRET
-from .test_doctor import examine
+from .test_checks import examine
 from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair

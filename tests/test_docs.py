@@ -22,7 +22,7 @@ from flask_logout import LogoutExtension
 from flask_logout import OutcomeUnknownError
 from flask_logout.config import LONGEST
 from flask_logout.config import Settings
-from flask_logout.errors import RETRY_AFTER
+from flask_logout.exceptions import RETRY_AFTER
 
 from .conftest import dispose
 from .conftest import MakeApp
@@ -243,7 +243,7 @@ def test_every_event_of_the_log_is_in_the_api_page(
         app.extensions["sqlalchemy"].drop_all()
     assert get_status(app.test_client(), make_pair(app)) == (503, 503)
     with app.app_context():
-        written = app.extensions["logout"].of_session("1")
+        written = app.extensions["logout"].make.of_session("1")
     audit.log_outcome_unknown(written, OutcomeUnknownError("connection lost"))
     audit.log_logout_incomplete("ada", 1)
     events = [(x.getMessage().split()[1], x.levelname) for x in caplog.records]

@@ -238,6 +238,7 @@ def test_a_database_of_another_kind_is_an_error(bare: Flask) -> None:
         odd = sa.create_engine("sqlite://")
         odd.dialect.name = "mssql"
         db._app_engines[bare]["old"] = odd
+        db.metadatas["old"] = sa.MetaData()
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == (

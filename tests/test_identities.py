@@ -116,7 +116,7 @@ def test_a_cluster_finds_the_subject_in_that_form_too(
                 pair = make_pair(app, identity)
                 logout.revoke_user(identity)
                 assert get_status(app.test_client(), pair) == (401, 401)
-            app.extensions["logout"].store.link.close()
+            app.extensions["logout"].store.client.close()
 
 
 @pytest.mark.parametrize("identity", [object(), {1, 2}, b"ada", {("a",): 1}], ids=repr)

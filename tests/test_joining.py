@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from flask_logout import app_session
 from flask_logout import ConfigError
 from flask_logout import logged_out
 from flask_logout import LogoutExtension
@@ -20,7 +21,6 @@ from flask_logout import OutcomeUnknownError
 from flask_logout import Revocation
 from flask_logout import revoked
 from flask_logout import session_claims
-from flask_logout import state
 from flask_logout import store_unavailable
 from flask_logout import StoreUnavailableError
 
@@ -389,7 +389,7 @@ def test_a_late_commit_fails_if_mirrors_may_miss_it(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if every commit came late.
-    monkeypatch.setattr(state, "LONGEST_WRITE", timedelta(0))
+    monkeypatch.setattr(app_session, "LONGEST_WRITE", timedelta(0))
     app = make_app(LOGOUT_TIMEOUT=0.1, LOGOUT_MAX_STALENESS=1)
     with app.app_context(), locked_after_commit(app, session_of(app)()):
         logout.revoke_user("ada", session=session_of(app))

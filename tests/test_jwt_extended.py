@@ -13,8 +13,8 @@ import pytest
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 from flask_logout.config import show
-from flask_logout.jwt_extended import read_leeway
-from flask_logout.jwt_extended import read_lifetime
+from flask_logout.jwt_settings import read_leeway
+from flask_logout.jwt_settings import read_lifetime
 
 from .conftest import MakeApp
 from .tokens import bearer

@@ -30,21 +30,21 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
-from flask_logout import mirror as mirror_module
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
-from flask_logout.mirror import MIN_CAPACITY
-from flask_logout.mirror import Mirror
-from flask_logout.mirror import PAUSE
-from flask_logout.mirror import Phase
-from flask_logout.mirror import REBUILD_EVERY
-from flask_logout.mirror import RETRY_AFTER
 from flask_logout.stores import Inspection
 from flask_logout.stores import Joined
+from flask_logout.stores import mirror as mirror_module
 from flask_logout.stores import Page
 from flask_logout.stores import Store
-from flask_logout.stores.sqlalchemy import paging
+from flask_logout.stores.mirror import MIN_CAPACITY
+from flask_logout.stores.mirror import Mirror
+from flask_logout.stores.mirror import PAUSE
+from flask_logout.stores.mirror import Phase
+from flask_logout.stores.mirror import REBUILD_EVERY
+from flask_logout.stores.mirror import RETRY_AFTER
+from flask_logout.stores.sqlalchemy import pages
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import dispose
@@ -855,9 +855,9 @@ def test_without_its_library_it_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "rbloom", None)
-    monkeypatch.delitem(sys.modules, "flask_logout.mirror")
+    monkeypatch.delitem(sys.modules, "flask_logout.stores.mirror")
     with pytest.raises(ConfigError) as caught:
-        import_module("flask_logout.mirror")
+        import_module("flask_logout.stores.mirror")
     assert str(caught.value) == MISSING
 
 
@@ -901,7 +901,7 @@ def test_a_commit_that_comes_late_is_heard(
     hosts: list[Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As if the transaction took longer than any overlap.
-    monkeypatch.setattr(paging, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(pages, "OVERLAP", timedelta(0))
     here, there = hosts
     pair, other = make_pair(here), make_pair(here, "grace")
     is_sqlite = here.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite")
@@ -950,8 +950,8 @@ class Sides(RuleBasedStateMachine):
         self.patch.setattr(mirror_module, "MIN_CAPACITY", 8)
         # So that hardly a key is asked of the store by accident, which would hide a fault.
         self.patch.setattr(mirror_module, "FALSE_POSITIVES", 1e-9)
-        self.patch.setattr(paging, "PAGE_SIZE", 3)
-        self.patch.setattr(paging, "OVERLAP", timedelta(0))
+        self.patch.setattr(pages, "PAGE_SIZE", 3)
+        self.patch.setattr(pages, "OVERLAP", timedelta(0))
         self.app = Flask("sides")
         self.app.config.update(
             SQLALCHEMY_DATABASE_URI="sqlite://", JWT_SECRET_KEY=SECRET

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_logout import LogoutExtension
-from flask_logout.errors import OutcomeUnknownError
-from flask_logout.mirror import Mirror
-from flask_logout.mirror import Phase
-from flask_logout.stores.sqlalchemy import clock as clock_module
-from flask_logout.stores.sqlalchemy import paging
+from flask_logout.exceptions import OutcomeUnknownError
+from flask_logout.stores.mirror import Mirror
+from flask_logout.stores.mirror import Phase
+from flask_logout.stores.sqlalchemy import pages
+from flask_logout.stores.sqlalchemy import server_clock as clock_module
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 from flask_logout.stores.sqlalchemy import store as store_module
 
@@ -126,7 +126,7 @@ def test_no_logout_is_missed_by_a_worker_that_was_idle_for_longer_than_the_step(
     site: Site, server_clock: FakedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock_module, "TOLERANCE", timedelta(seconds=0.1))
-    monkeypatch.setattr(paging, "OVERLAP", timedelta(seconds=0.2))
+    monkeypatch.setattr(pages, "OVERLAP", timedelta(seconds=0.2))
     pair = make_pair(site.here)
     site.reach_bound()
     assert get_status(site.there.test_client(), pair) == (200, 200)
@@ -162,7 +162,7 @@ def test_a_write_that_commits_late_is_found(
     mariadb_site: tuple[Site, sa.Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LONGEST_WRITE", timedelta(seconds=0.5))
-    monkeypatch.setattr(paging, "OVERLAP", timedelta(seconds=0.5))
+    monkeypatch.setattr(pages, "OVERLAP", timedelta(seconds=0.5))
     site, operator = mariadb_site
     assert find_after_lock(site, operator) == (401, 401)
 
@@ -210,7 +210,7 @@ def test_what_is_written_again_is_read_again(
     make_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The first write may have been committed late, without an answer.
-    monkeypatch.setattr(paging, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(pages, "OVERLAP", timedelta(0))
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     store = t.cast(SQLAlchemyStore, app.extensions["logout"].store)
     with app.app_context():
@@ -300,7 +300,7 @@ def test_a_mirror_with_much_to_catch_up_with_refuses_nobody(make_app: MakeApp) -
                 _, peak = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
-    assert ROWS / paging.PAGE_SIZE - 5 < checks < ROWS / paging.PAGE_SIZE + 20
+    assert ROWS / pages.PAGE_SIZE - 5 < checks < ROWS / pages.PAGE_SIZE + 20
     assert peak < 10e6
 
 

@@ -23,11 +23,11 @@ from flask import Response
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
-from flask_logout import mirror as mirror_module
 from flask_logout import Revocation
 from flask_logout.claims import make_key
-from flask_logout.mirror import Mirror
-from flask_logout.stores.sqlalchemy import paging
+from flask_logout.stores import mirror as mirror_module
+from flask_logout.stores.mirror import Mirror
+from flask_logout.stores.sqlalchemy import pages
 
 from .conftest import add_routes
 from .conftest import MakeApp
@@ -75,7 +75,7 @@ def create_app() -> Flask:
         time_machine.travel(now, tick=True).start()
         mirror_module.REBUILD_EVERY = timedelta(seconds=0.2)
         mirror_module.PAUSE = timedelta(seconds=0.01)
-        paging.PAGE_SIZE = 50
+        pages.PAGE_SIZE = 50
     return app
 
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 import typing as t
@@ -27,8 +28,8 @@ from flask_logout import StoreUnavailableError
 from flask_logout.revocation import KINDS
 from flask_logout.stores import Tally
 from flask_logout.stores.redis import RedisStore
-from flask_logout.stores.redis.changes import PAGE
 from flask_logout.stores.redis.inspection import warnings
+from flask_logout.stores.redis.pages import PAGE
 
 from .conftest import MakeApp
 from .proxy import free_port
@@ -111,7 +112,7 @@ def opened(url: str) -> t.Iterator[RedisStore]:
     store.inspect().clear()
     yield store
     store.inspect().clear()
-    store.link.close()
+    store.client.close()
 
 
 def read_all(store: RedisStore, cursor: object | None = None) -> tuple[t.Any, object]:
@@ -126,7 +127,7 @@ def read_all(store: RedisStore, cursor: object | None = None) -> tuple[t.Any, ob
 
 def ttl_of(store: RedisStore, key: bytes) -> int:
     """Ask when a key of nobody in particular dies, in milliseconds since 1970."""
-    (answer,) = store.link.run([("PEXPIRETIME", PREFIX.encode() + key)])
+    (answer,) = store.client.run([("PEXPIRETIME", PREFIX.encode() + key)])
     return int(answer)
 
 
@@ -248,7 +249,7 @@ def test_a_reader_whom_the_stream_has_left_behind_starts_again(
     _, cursor = read_all(store)
     store.add([revocation("c")])
     store.add([revocation("d")])
-    store.link.run([("XTRIM", f"{PREFIX}changes", "MAXLEN", "=", 1)])
+    store.client.run([("XTRIM", f"{PREFIX}changes", "MAXLEN", "=", 1)])
     assert set(read_all(store, cursor)[0]) == {revocation(x).key for x in "abcd"}
 
 
@@ -266,13 +267,13 @@ def test_an_id_that_an_emptied_stream_gives_again_is_not_taken_for_the_old_one(
     store.add([revocation("a")])
     _, cursor = read_all(store)
     stream = f"{PREFIX}changes"
-    ((last, _),) = store.link.run([("XREVRANGE", stream, "+", "-", "COUNT", 1)])[0]
+    ((last, _),) = store.client.run([("XREVRANGE", stream, "+", "-", "COUNT", 1)])[0]
     store.inspect().clear()
     store.add([revocation("b")])
     # As if that had happened in the millisecond in which the first one was added.
     again = [("0-1", "", ""), (last, revocation("b").key, "")]
-    store.link.run([("DEL", stream)])
-    store.link.run([("XADD", stream, *entry) for entry in again])
+    store.client.run([("DEL", stream)])
+    store.client.run([("XADD", stream, *entry) for entry in again])
     assert read_all(store, cursor)[0] == [revocation("b").key]
 
 
@@ -283,9 +284,9 @@ def test_the_stream_forgets_after_a_day(store: RedisStore) -> None:
     ages = [day * 1.01] * 1000 + [day * 0.99] * 5
     for i, age in enumerate(ages):
         at = int((now - age).timestamp() * 1000)
-        store.link.run([("XADD", stream, f"{at}-{i + 1}", b"%016d" % i, "")])
+        store.client.run([("XADD", stream, f"{at}-{i + 1}", b"%016d" % i, "")])
     store.add([revocation()])
-    ((first, _), *rest) = store.link.run([("XRANGE", stream, "-", "+")])[0]
+    ((first, _), *rest) = store.client.run([("XRANGE", stream, "-", "+")])[0]
     # Redis drops a hundred at a time.
     assert 6 <= len(rest) + 1 < 6 + 100
 
@@ -303,7 +304,7 @@ def test_a_server_that_started_anew_is_read_from_the_beginning(
         again = store.changes(page.cursor)
         assert again.total is not None
         assert len(set(read_all(store, again.cursor)[0]) | set(again.keys)) == 2 * PAGE
-        store.link.close()
+        store.client.close()
 
 
 def test_a_reader_of_a_server_that_left_the_cluster_starts_again(
@@ -331,11 +332,11 @@ def test_a_failing_add_leaves_nothing(server: Server) -> None:
         client.config_set("maxmemory", 0)
     store.add([revocation("a"), revocation("b")])
     assert len(found(store, revocation("a").key, revocation("b").key)) == 2
-    store.link.close()
+    store.client.close()
 
 
 def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
-    spread.link.run([("SET", f"{PREFIX}changes", "not a stream")])
+    spread.client.run([("SET", f"{PREFIX}changes", "not a stream")])
     with pytest.raises(StoreUnavailableError, match="WRONGTYPE") as caught:
         spread.changes(None)
     assert "logout_revocation:{" not in str(caught.value)
@@ -346,8 +347,8 @@ def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
 def test_a_script_that_the_server_forgot_is_sent_again(store: RedisStore) -> None:
     store.inspect().create()
     store.add([revocation("a")])
-    for node in store.link.names_of_nodes():
-        store.link.run_on(node, [("SCRIPT FLUSH",)])
+    for node in store.client.names_of_nodes():
+        store.client.run_on(node, [("SCRIPT FLUSH",)])
     store.add([revocation("b")])
     assert len(found(store, revocation("a").key, revocation("b").key)) == 2
 
@@ -355,8 +356,8 @@ def test_a_script_that_the_server_forgot_is_sent_again(store: RedisStore) -> Non
 def test_a_connection_that_died_in_the_pool_is_replaced(store: RedisStore) -> None:
     store.add([revocation()])
     _, cursor = read_all(store)
-    for node in store.link.names_of_nodes():
-        store.link.run_on(node, [("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")])
+    for node in store.client.names_of_nodes():
+        store.client.run_on(node, [("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")])
         host = running_url() if "://" in node else f"redis://{node}"
         with redis.Redis.from_url(host) as client:
             client.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -386,7 +387,7 @@ def test_a_connection_that_is_cut_is_tried_once_more(server: Server, part: str) 
             store.find([A])
         proxy.heal()
         assert store.find([revocation().key]) == before
-        store.link.close()
+        store.client.close()
 
 
 def test_what_is_interrupted_is_answered_to_nobody(server: Server) -> None:
@@ -405,7 +406,7 @@ def test_what_is_interrupted_is_answered_to_nobody(server: Server) -> None:
             work()
             assert store.find([A]) == []
             assert found(store, revocation().key) == [revocation()]
-        store.link.close()
+        store.client.close()
 
 
 def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -> None:
@@ -420,7 +421,7 @@ def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -
     assert time.monotonic() - started < BUSY
     server.start()
     assert store.find([revocation().key]) == []
-    store.link.close()
+    store.client.close()
 
 
 def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
@@ -433,7 +434,7 @@ def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
     assert time.monotonic() - started < BUSY
     server.process.send_signal(signal.SIGCONT)
     assert store.find([A]) == []
-    store.link.close()
+    store.client.close()
 
 
 def test_a_forked_worker_has_connections_of_its_own(store: RedisStore) -> None:
@@ -466,7 +467,7 @@ def test_threads_that_start_at_once_share_a_client(server: Server) -> None:
     for _ in range(30):
         store = RedisStore(server.url, timeout=8 * TIMEOUT)
         run_at_once([partial(check, store)] * 30)
-        store.link.close()
+        store.client.close()
     assert errors == []
 
 
@@ -496,7 +497,7 @@ def test_an_answer_of_any_form_is_never_taken_for_a_bad_token(reply: bytes) -> N
         for look in (store.inspect().read_clock, store.inspect().list_problems):
             with suppress(StoreUnavailableError):
                 look()
-        store.link.close()
+        store.client.close()
 
 
 EXPECTED_URL = (
@@ -513,7 +514,7 @@ def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:
             store.add([revocation()])
             assert found(store, revocation().key) == [revocation()]
             assert store.inspect().place == f"unix://{socket}?db=3"
-            store.link.close()
+            store.client.close()
 
 
 def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
@@ -526,12 +527,12 @@ def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
                 with pytest.raises(StoreUnavailableError) as caught:
                     store.find([A], subject=None)
                 assert "s3cret" not in str(caught.value)
-                assert f"{store.link.place}: " in str(caught.value)
-                assert place in store.link.place
+                assert f"{store.client.place}: " in str(caught.value)
+                assert place in store.client.place
                 assert "s3cret" not in store.inspect().place
         store = RedisStore(f"redis://:s3cret@{place}", timeout=TIMEOUT)
         assert store.find([A]) == []
-        store.link.close()
+        store.client.close()
 
 
 @pytest.mark.parametrize(
@@ -557,7 +558,7 @@ def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
 
 
 def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "flask_logout.stores.redis.link"
+    name = "flask_logout.stores.redis.client"
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r"pip install 'flask-logout\[redis\]'"):
@@ -573,7 +574,7 @@ def test_it_cannot_join_a_transaction_of_the_app(single: RedisStore) -> None:
 def test_what_something_else_wrote_is_not_trusted(single: RedisStore) -> None:
     name = PREFIX.encode() + A
     for value in ("", "x", "1795349003433337[]", '1795349003433337{"a":1}', "1" * 99):
-        single.link.run([("SET", name, value)])
+        single.client.run([("SET", name, value)])
         with pytest.raises(
             StoreUnavailableError, match="was not written by Flask-Logout"
         ):
@@ -585,7 +586,7 @@ def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
     look.create()
     assert look.count_kinds(NOW) == {kind: Tally() for kind in KINDS}
     foreign = "test_redis:foreign"
-    store.link.run([("SET", foreign, "x")])
+    store.client.run([("SET", foreign, "x")])
     store.add([revocation("a", subject="ada"), revocation("b", expires_at=None)])
     store.add([revocation("c", kind="subject", subject="bob")])
     tallies = look.count_kinds(NOW + SECOND)
@@ -599,14 +600,14 @@ def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
     assert look.count_expired(NOW + SECOND) == 2
     look.clear()
     assert look.count_kinds(NOW) == {kind: Tally() for kind in KINDS}
-    assert store.link.run([("GETDEL", foreign)]) == [b"x"]
+    assert store.client.run([("GETDEL", foreign)]) == [b"x"]
 
 
 def problems_of(server: Server, replicas: int = 0) -> list[str]:
     """List the problems of a server, without its name."""
     store = RedisStore(server.url, timeout=TIMEOUT, replicas=replicas)
     problems = store.inspect().list_problems()
-    store.link.close()
+    store.client.close()
     prefix = f"redis://127.0.0.1:{server.port}/0: "
     assert all(problem.startswith(prefix) for problem in problems)
     return [problem[len(prefix) :] for problem in problems]
@@ -657,7 +658,7 @@ def test_it_says_when_replicas_are_not_waited_for(
         store = RedisStore(replica.url, timeout=TIMEOUT)
         with pytest.raises(StoreUnavailableError, match="ReadOnlyError"):
             store.add([revocation()])
-        store.link.close()
+        store.client.close()
 
 
 def test_problems_are_warned_of_a_line_each(
@@ -671,14 +672,14 @@ def test_problems_are_warned_of_a_line_each(
         f"redis://127.0.0.1:{server.port}/0: it keeps nothing on disk: a restart forgets"
         " every logout. Set appendonly to yes."
     ]
-    store.link.close()
+    store.client.close()
 
 
 def names_in(store: RedisStore) -> dict[str, list[bytes]]:
     """List the names of all keys, server by server."""
     return {
-        node: store.link.run_on(node, [("KEYS", "logout_revocation:*")])[0]
-        for node in store.link.names_of_nodes()
+        node: store.client.run_on(node, [("KEYS", "logout_revocation:*")])[0]
+        for node in store.client.names_of_nodes()
     }
 
 
@@ -717,10 +718,10 @@ def test_a_session_is_found_whoever_revoked_it(spread: RedisStore) -> None:
 def commands_sent(store: RedisStore) -> dict[str, int]:
     """Tell how often each server was asked for values."""
     return {
-        node: store.link.run_on(node, [("INFO", "commandstats")])[0]
+        node: store.client.run_on(node, [("INFO", "commandstats")])[0]
         .get("cmdstat_mget", {"calls": 0})
         .get("calls")
-        for node in store.link.names_of_nodes()
+        for node in store.client.names_of_nodes()
     }
 
 
@@ -757,7 +758,7 @@ def test_a_cluster_that_lost_a_server_refuses_in_time(
                 refused += 1
             assert time.monotonic() - started < BUSY
         assert refused > 0
-        store.link.close()
+        store.client.close()
 
 
 def test_no_cluster_is_unavailable(server: Server) -> None:
@@ -767,7 +768,7 @@ def test_no_cluster_is_unavailable(server: Server) -> None:
             store.find([A], subject=None)
         with pytest.raises(StoreUnavailableError):
             store.changes(None)
-        store.link.close()
+        store.client.close()
 
 
 def test_an_app_logs_out_on_redis(
@@ -781,7 +782,7 @@ def test_an_app_logs_out_on_redis(
     assert (answer.status_code, answer.data) == (200, LOGGED_OUT)
     assert get_status(client, pair) == (401, 401)
     assert get_status(client, other) == (200, 200)
-    app.extensions["logout"].store.link.close()
+    app.extensions["logout"].store.client.close()
 
 
 def test_an_app_refuses_while_redis_is_away(make_app: MakeApp, server: Server) -> None:
@@ -798,4 +799,35 @@ def test_an_app_refuses_while_redis_is_away(make_app: MakeApp, server: Server) -
     assert get_status(client, pair) == (200, 200)
     assert log_out(client, pair).status_code == 200
     assert get_status(client, pair) == (401, 401)
-    app.extensions["logout"].store.link.close()
+    app.extensions["logout"].store.client.close()
+
+
+def test_an_app_with_redis_imports_no_sqlalchemy(server: Server) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REDIS_APP, server.url],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "200 401 []\n"
+
+
+REDIS_APP = """
+import sys
+from flask import Flask
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token
+from flask_logout import LogoutExtension
+app = Flask("app")
+app.config.update(JWT_SECRET_KEY=32 * "x", LOGOUT_STORE_URI=sys.argv[1])
+JWTManager(app)
+LogoutExtension(app)
+with app.app_context():
+    access, refresh = create_access_token("ada"), create_refresh_token("ada")
+client, headers = app.test_client(), {"Authorization": f"Bearer {access}"}
+body = {"refresh_token": refresh}
+first = client.post("/auth/logout", headers=headers, json=body)
+again = client.post("/auth/logout", headers=headers, json=body)
+names = sorted({x.partition(".")[0] for x in sys.modules} & {"sqlalchemy"})
+print(first.status_code, again.status_code, names)
+"""

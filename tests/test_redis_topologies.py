@@ -50,7 +50,7 @@ def make_store() -> t.Iterator[t.Callable[..., RedisStore]]:
 
     yield make
     for store in made:
-        store.link.close()
+        store.client.close()
 
 
 MakeStore = t.Callable[..., RedisStore]
@@ -71,7 +71,7 @@ def test_checks_and_logouts_follow_a_failover(
         # The new primary has no replica, so nobody acknowledges.
         assert log_out(client, after).status_code == 503
         assert get_status(client, before) == (401, 401)
-        app.extensions["logout"].store.link.close()
+        app.extensions["logout"].store.client.close()
 
 
 def test_what_a_replica_acknowledged_survives_a_failover(
@@ -104,7 +104,7 @@ def test_a_repeated_write_waits_for_replicas_too(
                 store.add([revocation()])
         server.stop()
         with pytest.raises(OutcomeUnknownError, match="ConnectionError"):
-            store.link.wait_for_replicas([b"a"], b"b", 1)
+            store.client.wait_for_replicas([b"a"], b"b", 1)
 
 
 def test_a_cluster_waits_for_the_replica_of_a_slot(
@@ -328,7 +328,7 @@ def test_a_thread_waits_for_another_that_connects_and_not_for_ever(
     make_store: MakeStore,
 ) -> None:
     store = make_store(running_url(), timeout=TIMEOUT / 20)
-    with store.link._lock():
+    with store.client._lock():
         with pytest.raises(StoreUnavailableError, match="another thread"):
             store.find([bytes(16)])
     assert store.find([bytes(16)]) == []

@@ -17,7 +17,7 @@ from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.sqlalchemy.paging import PAGE_SIZE
+from flask_logout.stores.sqlalchemy.pages import PAGE_SIZE
 
 from .conftest import MakeApp
 from .conftest import open_server

@@ -24,7 +24,7 @@ from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
 from flask_logout.stores import Store
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.sqlalchemy.types import to_utc
+from flask_logout.stores.sqlalchemy.dialects import to_utc
 
 from .conftest import MakeApp
 from .conftest import open_server
@@ -72,7 +72,7 @@ def store(make_app: MakeApp, place: dict[str, t.Any]) -> t.Iterator[Store]:
         yield store
         store.inspect().clear()
         if "LOGOUT_STORE_URI" in place:
-            store.link.close()
+            store.client.close()
 
 
 def revocation(value: str = "x", **values: t.Any) -> Revocation:

@@ -164,9 +164,9 @@ def test_redis_by_tls(make_app: MakeApp, tmp_path: Path, stranger: Certificate) 
         assert get_status(client, pair) == (200, 200)
         assert log_out(client, pair).data == LOGGED_OUT
         assert get_status(client, pair) == (401, 401)
-        app.extensions["logout"].store.link.close()
+        app.extensions["logout"].store.client.close()
         uri += quote(str(stranger.certificate))
         store = RedisStore(uri, timeout=TIMEOUT)
         with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
             store.find([bytes(16)])
-        store.link.close()
+        store.client.close()

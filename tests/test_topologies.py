@@ -15,7 +15,7 @@ from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .database_servers import ReplicaServer
 from .database_servers import StandbyServer
-from .test_doctor import examine
+from .test_checks import examine
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT

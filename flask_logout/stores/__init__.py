@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
+from datetime import timedelta
 from types import EllipsisType
 
 from ..revocation import Kind
@@ -15,6 +16,10 @@ if t.TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     AppSession = Session | scoped_session[t.Any]
+
+
+LONGEST_WRITE = timedelta(seconds=10)
+"""How long a write may take, from before its statement to after its commit."""
 
 
 @dataclass(frozen=True)

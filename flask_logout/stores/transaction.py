@@ -13,7 +13,7 @@ from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import SessionTransaction
 
-from ..errors import StoreUnavailableError
+from ..exceptions import StoreUnavailableError
 
 if t.TYPE_CHECKING:
     from . import AppSession

@@ -6,16 +6,16 @@ import logging
 import typing as t
 from datetime import datetime
 
-from ...errors import StoreUnavailableError
+from ...exceptions import StoreUnavailableError
 from ...revocation import Kind
 from ...revocation import KINDS
 from ...revocation import Revocation
 from .. import Inspection
 from .. import Tally
-from .link import Link
-from .record import decode
-from .record import from_clock
-from .record import Names
+from .client import Client
+from .records import decode
+from .records import from_clock
+from .records import Names
 
 logger = logging.getLogger("flask_logout")
 
@@ -25,33 +25,35 @@ _PAGE = 1000
 class RedisInspection:
     """See :class:`.Inspection`, for Redis.
 
-    :param link: the client.
+    :param client: the client.
     :param names: the names of the app's keys.
     :param script: what the store runs there.
     :param replicas: how many replicas a write waits for.
     """
 
-    def __init__(self, link: Link, names: Names, script: str, replicas: int) -> None:
-        self._link = link
+    def __init__(
+        self, client: Client, names: Names, script: str, replicas: int
+    ) -> None:
+        self._client = client
         self._names = names
         self._script = script
         self._replicas = replicas
-        self.place = link.place
+        self.place = client.place
 
     def create(self) -> str:
         """See :meth:`.Inspection.create`. It only tries whether Redis answers."""
-        for node in self._link.names_of_nodes():
-            self._link.run_on(node, [("SCRIPT LOAD", self._script)])
+        for node in self._client.names_of_nodes():
+            self._client.run_on(node, [("SCRIPT LOAD", self._script)])
         return f"Nothing to create: {self.place} needs no table."
 
     def clear(self) -> None:
         """See :meth:`.Inspection.clear`. Only what bears our name is forgotten."""
         for node, names in self._pages():
-            self._link.run_on(node, [("UNLINK", name) for name in names])
+            self._client.run_on(node, [("UNLINK", name) for name in names])
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         """See :meth:`.Inspection.count_kinds`. What grows meanwhile may count twice."""
-        with self._link.explained():
+        with self._client.explained():
             return self._count_kinds(now)
 
     def count_expired(self, now: datetime) -> int:
@@ -60,9 +62,9 @@ class RedisInspection:
 
     def read_clock(self) -> datetime:
         """See :meth:`.Inspection.read_clock`. Of a Cluster it is one of its servers'."""
-        with self._link.explained():
-            node = self._link.names_of_nodes()[0]
-            return from_clock(self._link.run_on(node, [("TIME",)])[0])
+        with self._client.explained():
+            node = self._client.names_of_nodes()[0]
+            return from_clock(self._client.run_on(node, [("TIME",)])[0])
 
     def read_last_expiry(self) -> datetime | None:
         """See :meth:`.Inspection.read_last_expiry`. Redis has no index of it."""
@@ -70,10 +72,10 @@ class RedisInspection:
 
     def list_problems(self) -> list[str]:
         """See :meth:`.Inspection.list_problems`. Each is a way in which it forgets."""
-        with self._link.explained():
+        with self._client.explained():
             return [
                 f"{node}: {problem}"
-                for node in self._link.names_of_nodes()
+                for node in self._client.names_of_nodes()
                 for problem in self._problems_of(node)
             ]
 
@@ -85,7 +87,7 @@ class RedisInspection:
                 for name in names
                 if (key := self._names.key_in(name)) is not None
             ]
-            values = self._link.run_on(node, [("GET", name) for name, _ in keys])
+            values = self._client.run_on(node, [("GET", name) for name, _ in keys])
             # What died between the two round trips is gone.
             found = [
                 decode(key, value)
@@ -97,7 +99,7 @@ class RedisInspection:
         return tallies
 
     def _pages(self) -> t.Iterator[tuple[str, list[bytes]]]:
-        for node in self._link.names_of_nodes():
+        for node in self._client.names_of_nodes():
             position = None
             while position != 0:
                 command = (
@@ -108,12 +110,12 @@ class RedisInspection:
                     "COUNT",
                     _PAGE,
                 )
-                ((position, names),) = self._link.run_on(node, [command])
+                ((position, names),) = self._client.run_on(node, [command])
                 if names:
                     yield node, names
 
     def _problems_of(self, node: str) -> t.Iterator[str]:
-        memory, persistence, replication = self._link.run_on(
+        memory, persistence, replication = self._client.run_on(
             node, [("INFO", x) for x in ("memory", "persistence", "replication")]
         )
         policy = memory.get("maxmemory_policy")
@@ -143,7 +145,7 @@ class RedisInspection:
     def _describe_snapshots(self, node: str) -> str:
         remedy = "Set appendonly to yes."
         try:
-            (answer,) = self._link.run_on(node, [("CONFIG GET", "save")])
+            (answer,) = self._client.run_on(node, [("CONFIG GET", "save")])
         except StoreUnavailableError:
             return (
                 "appendonly is off, and whether there are snapshots is not shown to us:"

@@ -9,20 +9,20 @@ from datetime import timedelta
 from hashlib import blake2b
 from types import EllipsisType
 
-from ...errors import ConfigError
-from ...errors import OutcomeUnknownError
+from ...exceptions import ConfigError
+from ...exceptions import OutcomeUnknownError
 from ...revocation import merge
 from ...revocation import Revocation
 from ...revocation import shown
 from .. import Page
-from .changes import Changes
+from .client import Client
 from .inspection import RedisInspection
 from .inspection import warnings
-from .link import Link
-from .record import decode
-from .record import encode
-from .record import Names
-from .record import to_milliseconds
+from .pages import Changes
+from .records import decode
+from .records import encode
+from .records import Names
+from .records import to_milliseconds
 
 if t.TYPE_CHECKING:
     from .. import AppSession
@@ -96,13 +96,13 @@ class RedisStore:
         table_name: str = "logout_revocation",
         replicas: int = 0,
     ) -> None:
-        self.link = Link(uri, timeout)
+        self.client = Client(uri, timeout)
         self._replicas = replicas
         self._names = Names(table_name)
-        slots = SLOTS if self.link.is_cluster else 1
+        slots = SLOTS if self.client.is_cluster else 1
         self._prefixes = [self._names.make(slot, b"") for slot in range(slots)]
         self._streams = [prefix + _STREAM for prefix in self._prefixes]
-        self._changes = Changes(self.link, self._names, self._streams)
+        self._changes = Changes(self.client, self._names, self._streams)
         self._has_warned = False
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
@@ -130,7 +130,7 @@ class RedisStore:
         :returns: the revocations, in no order.
         :raises TypeError: it is a Cluster, and ``subject`` was left out.
         """
-        if not self.link.is_cluster:
+        if not self.client.is_cluster:
             prefixes = self._prefixes
         elif isinstance(subject, EllipsisType):
             # Asking the wrong server would let everybody in.
@@ -141,8 +141,8 @@ class RedisStore:
             self._has_warned = True
             warnings(self.inspect())
         asked = list(keys)
-        with self.link.explained():
-            answers = self.link.fetch([[x + key for key in asked] for x in prefixes])
+        with self.client.explained():
+            answers = self.client.fetch([[x + key for key in asked] for x in prefixes])
             return merge(
                 decode(key, value)
                 for values in answers
@@ -160,10 +160,10 @@ class RedisStore:
 
     def inspect(self) -> RedisInspection:
         """See :meth:`.Store.inspect`."""
-        return RedisInspection(self.link, self._names, _KEEP, self._replicas)
+        return RedisInspection(self.client, self._names, _KEEP, self._replicas)
 
     def _slot_of(self, subject: str | None) -> int:
-        if subject is None or not self.link.is_cluster:
+        if subject is None or not self.client.is_cluster:
             return 0
         # As a revocation shows it, which is all that is known of it there.
         octets = (shown(subject) or "").encode()
@@ -193,7 +193,7 @@ class RedisStore:
         names = [self._names.make(slot, x.key) for x in pending]
         names.append(self._streams[slot])
         return t.cast(
-            "list[bytes] | None", self.link.run_script(_KEEP, names, arguments)
+            "list[bytes] | None", self.client.run_script(_KEEP, names, arguments)
         )
 
     def _wait(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
@@ -202,7 +202,7 @@ class RedisStore:
         A primary that has just taken over may not have it.
         """
         keys = [x.key for x in revocations]
-        values = self.link.wait_for_replicas(
+        values = self.client.wait_for_replicas(
             [self._names.make(slot, key) for key in keys],
             self._names.make(slot, _MARKER),
             self._replicas,
@@ -210,7 +210,7 @@ class RedisStore:
         stored = {key: value or b"" for key, value in zip(keys, values, strict=True)}
         if any(_pending(revocations, stored)):
             raise OutcomeUnknownError(
-                f"{self.link.place}: a replica took over during the write, which may be"
+                f"{self.client.place}: a replica took over during the write, which may be"
                 " lost"
             )
 

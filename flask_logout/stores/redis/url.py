@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from redis.connection import parse_url
 
-from ...errors import ConfigError
+from ...exceptions import ConfigError
 
 Kind = t.Literal["single", "cluster", "sentinel"]
 

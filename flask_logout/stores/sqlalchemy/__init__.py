@@ -1,6 +1,9 @@
-"""Revocations in a database that SQLAlchemy speaks to."""
+"""Revocations in a table of SQLite, PostgreSQL, MySQL or MariaDB."""
 
 from __future__ import annotations
 
-from .store import make_table as make_table
+from .opening import AppDatabase as AppDatabase
+from .opening import open_app_database as open_app_database
+from .opening import open_own_database as open_own_database
 from .store import SQLAlchemyStore as SQLAlchemyStore
+from .tables import make_table as make_table

@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from .connecting import GUEST
+from .connections import GUEST
 from .listeners import RELAY
 from .listeners import Relay
 

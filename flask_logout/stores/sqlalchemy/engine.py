@@ -15,14 +15,14 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from ...errors import OutcomeUnknownError
-from ...errors import StoreUnavailableError
-from ...forking import ProcessLock
+from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
+from ..forking import ProcessLock
 from .compiled import CompiledChange
 from .compiled import CompiledQuery
 from .compiled import Query
-from .connecting import connecting
-from .connecting import GUEST
+from .connections import connecting
+from .connections import GUEST
 from .failures import explain
 from .failures import is_answer
 from .failures import is_from_replica

@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from .types import DIALECTS
+from .dialects import DIALECTS
 
 # Bit 1 is for reads. MariaDB without Galera has the variable too, and ignores it. MySQL
 # does not have it, and takes what begins with /*M! for a comment.

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from ...revocation import Kind
 from ...revocation import KINDS
 from .. import Tally
+from .dialects import DIALECTS
+from .dialects import has_passed
+from .dialects import INSTANT
+from .dialects import NOW
+from .dialects import to_utc
 from .engine import OwnEngine
 from .topology import list_risks
-from .types import DIALECTS
-from .types import has_passed
-from .types import INSTANT
-from .types import NOW
-from .types import to_utc
 
 # What a reflected text type says beside its length, on MySQL.
 _COLLATION = re.compile(r" (CHARACTER SET|COLLATE) .*")

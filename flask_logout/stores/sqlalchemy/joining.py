@@ -16,15 +16,15 @@ from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from ...errors import ConfigError
-from ...errors import LogoutError
-from ...errors import OutcomeUnknownError
-from ...errors import StoreUnavailableError
+from ...exceptions import ConfigError
+from ...exceptions import LogoutError
+from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
 from ...revocation import Revocation
 from ..transaction import around_commit
+from .dialects import DIALECTS
 from .engine import OwnEngine
 from .failures import explain
-from .types import DIALECTS
 
 if t.TYPE_CHECKING:
     from .. import AppSession

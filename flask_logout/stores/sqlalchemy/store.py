@@ -12,31 +12,28 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import conv
 
-from ...errors import ConfigError
-from ...errors import OutcomeUnknownError
-from ...errors import StoreUnavailableError
+from ...exceptions import ConfigError
+from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
 from ...revocation import merge
 from ...revocation import Revocation
-from ...revocation import TEXT_SIZE
+from .. import LONGEST_WRITE
 from .. import Page
 from ..uptime import read_uptime
-from .clock import LONGEST_WRITE
 from .compiled import Query
+from .dialects import DIALECTS
+from .dialects import has_passed
+from .dialects import KEY
+from .dialects import NOW
+from .dialects import to_utc
 from .engine import OwnEngine
 from .joining import BLOCKED
 from .joining import JoinedTable
 from .joining import may_block
-from .paging import Cursor
-from .paging import Pages
+from .pages import Cursor
+from .pages import Pages
 from .texts import Texts
-from .types import DIALECTS
-from .types import has_passed
-from .types import INSTANT
-from .types import KEY
-from .types import NOW
-from .types import to_utc
 
 if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
@@ -48,50 +45,6 @@ if t.TYPE_CHECKING:
 _ATTEMPTS = 2
 
 _REST_OF_SECOND = timedelta(microseconds=999_999)
-
-
-def make_table(metadata: sa.MetaData, name: str) -> sa.Table:
-    """Put the table on a metadata, once.
-
-    :param metadata: that of the app's Flask-SQLAlchemy, or one of its own.
-    :param name: the name of the table.
-    :returns: the table.
-    :raises ConfigError: there is another table of that name.
-    """
-    known = {table.name: table for table in metadata.tables.values()}
-    if name not in known:
-        return _define_table(metadata, name)
-    if "spared_session" not in known[name].c:
-        raise ConfigError(
-            f"the app has a table {name!r} of its own. Set LOGOUT_TABLE_NAME to a name"
-            " that is free."
-        )
-    return known[name]
-
-
-def _define_table(metadata: sa.MetaData, name: str) -> sa.Table:
-    def index(column: str) -> sa.Index:
-        return sa.Index(conv(f"ix_{name}_{column}"), column)
-
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("key", KEY, nullable=False),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("subject", sa.String(TEXT_SIZE)),
-        sa.Column("token_id", sa.String(TEXT_SIZE)),
-        sa.Column("cutoff", INSTANT),
-        sa.Column("spared_session", KEY),
-        sa.Column("spared_after", INSTANT),
-        sa.Column("reason", sa.String(TEXT_SIZE)),
-        sa.Column("actor", sa.String(TEXT_SIZE)),
-        sa.Column("revoked_at", INSTANT, nullable=False),
-        sa.Column("expires_at", INSTANT),
-        sa.PrimaryKeyConstraint("key", name=conv(f"pk_{name}")),
-        index("expires_at"),
-        index("revoked_at"),
-        index("subject"),
-    )
 
 
 class SQLAlchemyStore:

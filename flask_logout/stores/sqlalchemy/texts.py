@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from ...revocation import Revocation
 from ...revocation import TEXT_SIZE
+from .dialects import DIALECTS
 from .engine import OwnEngine
-from .types import DIALECTS
 
 _COLUMNS = ("subject", "token_id", "reason", "actor")
 _ASK = {

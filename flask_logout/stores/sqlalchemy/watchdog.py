@@ -11,7 +11,7 @@ from functools import lru_cache
 from threading import Event
 from threading import Thread
 
-from ...forking import ProcessLock
+from ..forking import ProcessLock
 
 _TICK = 0.1
 """How often the watchdog looks while a statement runs, in seconds."""

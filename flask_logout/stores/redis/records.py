@@ -9,7 +9,7 @@ from datetime import timedelta
 from datetime import timezone
 
 from ...claims import KEY_SIZE
-from ...errors import StoreUnavailableError
+from ...exceptions import StoreUnavailableError
 from ...revocation import Revocation
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -16,16 +16,16 @@ from datetime import timedelta
 from enum import Enum
 from types import EllipsisType
 
-from .errors import ConfigError
-from .errors import StoreUnavailableError
+from ..exceptions import ConfigError
+from ..exceptions import StoreUnavailableError
+from ..revocation import Revocation
+from . import Inspection
+from . import Joined
+from . import Page
+from . import Store
 from .forking import ProcessLock
-from .revocation import Revocation
-from .stores import Inspection
-from .stores import Joined
-from .stores import Page
-from .stores import Store
-from .stores.uptime import Clock
-from .stores.uptime import read_uptime
+from .uptime import Clock
+from .uptime import read_uptime
 
 try:
     from rbloom import Bloom
@@ -36,7 +36,7 @@ except ImportError as e:
     ) from e
 
 if t.TYPE_CHECKING:
-    from .stores import AppSession
+    from . import AppSession
 
 FALSE_POSITIVES = 0.001
 """The share of keys that are not revoked and cost a round trip nevertheless."""

@@ -7,20 +7,20 @@ import typing as t
 from datetime import timedelta
 
 from flask import current_app
-from flask_jwt_extended.config import config
-from flask_jwt_extended.default_callbacks import default_decode_key_callback
-from flask_jwt_extended.internal_utils import get_jwt_manager
 
-from . import audit
-from . import blocklist
-from . import conflicts
-from . import tokens
-from .errors import LogoutError
-from .errors import StoreUnavailableError
-from .jwt_extended import LIFETIMES
-from .jwt_extended import read_lifetime
+from .. import audit
+from .. import blocklist
+from .. import clock
+from .. import conflicts
+from .. import jwt_settings
+from ..exceptions import LogoutError
+from ..exceptions import StoreUnavailableError
+from ..jwt_extended import config
+from ..jwt_extended import has_own_key_loader
+from ..jwt_settings import LIFETIMES
+from ..jwt_settings import read_lifetime
+from ..service import LogoutService
 from .printing import printable
-from .state import LogoutState
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
 """How far the store's clock may be from this machine's."""
@@ -38,19 +38,19 @@ class Note(str):
     """A finding that an operator should know but that is not a problem."""
 
 
-Check = t.Callable[[LogoutState], t.Optional[str]]
+Check = t.Callable[[LogoutService], t.Optional[str]]
 """Returns what is wrong and what to do, in one line, or a :class:`Note`, or ``None``."""
 
 
-def run(check: Check, state: LogoutState) -> str | None:
+def run(check: Check, service: LogoutService) -> str | None:
     """Run one check on the current app.
 
     :param check: one of :data:`CHECKS`.
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, in one line, or ``None``.
     """
     try:
-        return check(state)
+        return check(service)
     # What Flask-JWT-Extended, or our reading of it, makes of a setting that is wrong.
     except (LogoutError, RuntimeError, TypeError) as e:
         return first_line(e)
@@ -66,57 +66,57 @@ def first_line(error: Exception) -> str:
     return printable(lines[0][:_LINE_SIZE].rstrip(". "))
 
 
-def check_hook(state: LogoutState) -> str | None:
+def check_hook(service: LogoutService) -> str | None:
     """Check that every protected route asks whether its token is revoked.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     return blocklist.problem_of(current_app)
 
 
-def check_route(state: LogoutState) -> str | None:
+def check_route(service: LogoutService) -> str | None:
     """Check that no other route of the app has the URL of the endpoint.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     return conflicts.problem_of_route(current_app)
 
 
-def check_errors(state: LogoutState) -> str | None:
+def check_errors(service: LogoutService) -> str | None:
     """Check that an API framework leaves the response to a revoked token alone.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     return conflicts.problem_of_errors(current_app)
 
 
-def check_store(state: LogoutState) -> str | None:
+def check_store(service: LogoutService) -> str | None:
     """Check that the place where revocations are kept is there, and as it must be.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     try:
-        return "; ".join(state.store.inspect().list_problems()) or None
+        return "; ".join(service.store.inspect().list_problems()) or None
     except StoreUnavailableError as e:
         return _unreachable(e)
 
 
-def check_clock(state: LogoutState) -> str | None:
+def check_clock(service: LogoutService) -> str | None:
     """Check that this machine and the store agree what time it is.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
-    before = tokens.now()
+    before = clock.now()
     try:
-        theirs = state.store.inspect().read_clock()
+        theirs = service.store.inspect().read_clock()
     except StoreUnavailableError as e:
         return _unreachable(e)
-    behind, ahead = before - theirs, theirs - tokens.now()
+    behind, ahead = before - theirs, theirs - clock.now()
     if max(behind, ahead) < CLOCK_TOLERANCE:
         return None
     seconds = max(behind, ahead).total_seconds()
@@ -128,10 +128,10 @@ def check_clock(state: LogoutState) -> str | None:
     )
 
 
-def check_lifetimes(state: LogoutState) -> str | None:
+def check_lifetimes(service: LogoutService) -> str | None:
     """Check that tokens die, and not later than their revocations are forgotten.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     endless = " and ".join(x for x in LIFETIMES if read_lifetime(x) is None)
@@ -140,24 +140,24 @@ def check_lifetimes(state: LogoutState) -> str | None:
             f"{endless}: such tokens never expire, so their revocations are never"
             " forgotten, and the table only grows. Set a timedelta."
         )
-    longest = tokens.retention(timedelta(0), None).max_lifetime
-    kept = state.settings.max_token_lifetime
+    longest = jwt_settings.retention(timedelta(0), None).max_lifetime
+    kept = service.settings.max_token_lifetime
     if longest is not None and kept is not None and kept < longest:
         return (
             f"LOGOUT_MAX_TOKEN_LIFETIME is {kept}, but tokens live for {longest}: the"
             " revocation of a session or a user is forgotten while its tokens still"
             f" live. Set it to {longest} or more, or leave it out."
         )
-    return _find_longer_lifetime(state)
+    return _find_longer_lifetime(service)
 
 
-def _find_longer_lifetime(state: LogoutState) -> str | None:
+def _find_longer_lifetime(service: LogoutService) -> str | None:
     """Find a revocation that was stored for tokens with a longer lifetime."""
-    settings, now = state.settings, tokens.now()
-    kept = tokens.retention(settings.purge_margin, settings.max_token_lifetime)
+    settings, now = service.settings, clock.now()
+    kept = jwt_settings.retention(settings.purge_margin, settings.max_token_lifetime)
     end = kept.of_lifetime(now + CLOCK_TOLERANCE)
     try:
-        last = state.store.inspect().read_last_expiry()
+        last = service.store.inspect().read_last_expiry()
     except StoreUnavailableError:
         # The check of the store reports it.
         return None
@@ -173,14 +173,14 @@ def _find_longer_lifetime(state: LogoutState) -> str | None:
     )
 
 
-def check_margin(state: LogoutState) -> str | None:
+def check_margin(service: LogoutService) -> str | None:
     """Check that revocations outlast the differences of clocks that are tolerated.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
-    margin = state.settings.purge_margin
-    leeway = tokens.retention(margin, margin).leeway
+    margin = service.settings.purge_margin
+    leeway = jwt_settings.retention(margin, margin).leeway
     if leeway <= margin:
         return None
     return (
@@ -191,14 +191,14 @@ def check_margin(state: LogoutState) -> str | None:
     )
 
 
-def check_secret(state: LogoutState) -> str | None:
+def check_secret(service: LogoutService) -> str | None:
     """Check that the key tokens are verified with is there and hard to guess.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
     # What a loader of the app's own returns depends on the token.
-    if get_jwt_manager()._decode_key_callback is not default_decode_key_callback:
+    if has_own_key_loader():
         return None
     key: t.Any = config.decode_key
     least = _SECRET_SIZES.get(config.algorithm, 0)
@@ -217,10 +217,10 @@ def check_secret(state: LogoutState) -> str | None:
     )
 
 
-def check_audit_log(state: LogoutState) -> str | None:
+def check_audit_log(service: LogoutService) -> str | None:
     """Check that the log lines about revocations go somewhere.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what to do if this process discards them, or ``None``.
     """
     if audit.is_heard():
@@ -232,15 +232,15 @@ def check_audit_log(state: LogoutState) -> str | None:
     )
 
 
-def check_cookies(state: LogoutState) -> str | None:
+def check_cookies(service: LogoutService) -> str | None:
     """Check that browsers send the token cookies to the endpoint.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :returns: what is wrong and what to do, or ``None``.
     """
-    if not (config.jwt_in_cookies and state.settings.endpoints):
+    if not (config.jwt_in_cookies and service.settings.endpoints):
         return None
-    prefix = state.settings.url_prefix
+    prefix = service.settings.url_prefix
     paths = {
         "JWT_ACCESS_COOKIE_PATH": config.access_cookie_path,
         "JWT_REFRESH_COOKIE_PATH": config.refresh_cookie_path,

@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import typing as t
 from datetime import timedelta
-from functools import partial
 
-from flask import Blueprint
 from flask import current_app
-from flask import Flask
 from flask import request
 from flask import Response
 from flask_jwt_extended import decode_token
 from flask_jwt_extended import get_unverified_jwt_headers
-from flask_jwt_extended.exceptions import CSRFError
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import ExpiredSignatureError
 from werkzeug.exceptions import BadRequest
-from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.exceptions import NotFound
 from werkzeug.wsgi import get_input_stream
 
+from .. import jwt_extended
+from .. import tokens
+from ..blocklist import check_slot
+from ..claims import Claims
+from ..config import Settings
+from ..exceptions import InvalidRequestError
+from ..exceptions import InvalidTokenError
+from ..pair import LogoutTokens
+from ..pair import verify_pair
+from ..schemas import LoggedOut
+from ..service import get_service
+from ..tokens import describe
 from . import cookies
-from . import jwt_extended
-from . import service
-from . import tokens
-from .blocklist import check_slot
-from .claims import Claims
 from .errors import answer
-from .errors import answer_http_error
-from .errors import answer_invalid_token
-from .errors import describe
-from .errors import InvalidRequestError
-from .errors import InvalidTokenError
-from .errors import register_on_blueprint
-from .schemas import LoggedOut
-from .state import EXTENSION
-from .state import LogoutState
-from .state import LogoutTokens
 
 BODY_ROOM = 1 << 16
 """How long a body may be beside tokens, in bytes."""
@@ -55,43 +46,18 @@ class _Access(t.NamedTuple):
     """Whether it has expired, and logs out only beside a valid refresh token."""
 
 
-def make_blueprint(url_prefix: str) -> Blueprint:
-    """Make the blueprint that has ``POST /logout``.
-
-    :param url_prefix: what stands before ``/logout``, ``LOGOUT_URL_PREFIX``.
-    :returns: a blueprint named ``logout``.
-    """
-    blueprint = Blueprint("logout", __name__, url_prefix=url_prefix)
-    blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
-    register_on_blueprint(blueprint)
-    blueprint.register_error_handler(InvalidTokenError, _refuse)
-    return blueprint
-
-
-def answer_strays(app: Flask, url_prefix: str) -> None:
-    """Answer a wrong method or path under the prefix in the envelope, too.
-
-    :param app: the app, whose own handlers keep all other paths.
-    :param url_prefix: ``LOGOUT_URL_PREFIX``.
-    """
-    for error in (NotFound, MethodNotAllowed):
-        previous = app.error_handler_spec[None][error.code].get(error)
-        handler = partial(_answer_stray, url_prefix or "/logout", previous)
-        app.register_error_handler(error, handler)
-
-
 def logout() -> Response:
     """Revoke the access token and the refresh token of the caller (RFC 7009 2).
 
     :returns: the documented answer to a logout that has happened.
     """
-    state: LogoutState = current_app.extensions[EXTENSION]
+    service = get_service()
     # What is acknowledged here must be refused everywhere.
     check_slot(current_app)
-    _bound_body(state.settings.max_token_length)
-    access = _verify_access(state.settings.expired_access_grace)
-    pair = _verify_pair(state, access)
-    service.log_out(state, pair)
+    _bound_body(service.settings.max_token_length)
+    access = _verify_access(service.settings.expired_access_grace)
+    pair = _verify_pair(service.settings, access)
+    service.log_out(pair)
     return cookies.unset_useless(answer(LoggedOut()), (pair.access, pair.refresh))
 
 
@@ -136,10 +102,10 @@ def _decode(found: jwt_extended.Presented) -> tuple[Claims, bool]:
         return decode_token(found.token, found.csrf, allow_expired=True), True
 
 
-def _verify_pair(state: LogoutState, access: _Access) -> LogoutTokens:
+def _verify_pair(settings: Settings, access: _Access) -> LogoutTokens:
     try:
-        body = _read_body(state.settings.require_refresh_token)
-        pair = service.verify_pair(state, access.claims, body)
+        body = _read_body(settings.require_refresh_token)
+        pair = verify_pair(settings, access.claims, body)
     except InvalidRequestError as e:
         if access.needs_refresh:
             raise InvalidTokenError(_EXPIRED) from e
@@ -174,23 +140,3 @@ def _read_json() -> object:
         return request.get_json(silent=True)
     except (BadRequest, RecursionError):
         return None
-
-
-def _refuse(error: InvalidTokenError) -> Response:
-    response = answer_invalid_token(error)
-    # A foreign page must not be able to make the caller's browser forget its cookies.
-    if isinstance(error.__cause__, CSRFError):
-        return response
-    return cookies.unset_useless(response)
-
-
-def _answer_stray(
-    path: str, previous: t.Any, error: NotFound | MethodNotAllowed
-) -> t.Any:
-    if request.path == path or request.path.startswith(f"{path}/"):
-        return answer_http_error(error)
-    if previous is None:
-        general = current_app.error_handler_spec[None][None]
-        found = (general.get(x) for x in type(error).__mro__)
-        previous = next(filter(None, found), None)
-    return error if previous is None else current_app.ensure_sync(previous)(error)

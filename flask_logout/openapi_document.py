@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode
 from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
-from .errors import RETRY_AFTER
+from .exceptions import RETRY_AFTER
 from .schemas import ContentTooLarge
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 from .schemas import Envelope

@@ -14,7 +14,7 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from flask_logout import LogoutExtension
-from flask_logout.doctor import CHECKS
+from flask_logout.cli.checks import CHECKS
 
 from .conftest import MakeApp
 from .test_cli import drop_table

@@ -5,19 +5,17 @@ from __future__ import annotations
 import typing as t
 from datetime import timedelta
 
-from flask import current_app
 from flask import request
 from flask import Response
 from flask_jwt_extended import unset_access_cookies
 from flask_jwt_extended import unset_refresh_cookies
-from flask_jwt_extended.config import config
 
-from . import tokens
-from .claims import Claims
-from .errors import InvalidTokenError
-from .errors import StoreUnavailableError
-from .state import EXTENSION
-from .state import LogoutState
+from .. import tokens
+from ..claims import Claims
+from ..exceptions import InvalidTokenError
+from ..exceptions import StoreUnavailableError
+from ..jwt_extended import config
+from ..service import get_service
 
 
 def read_refresh_cookie() -> str | None:
@@ -59,8 +57,7 @@ def is_usable(claims: Claims) -> bool:
     """
     if "exp" in claims and not tokens.expired_within(timedelta(0), claims):
         return False
-    state: LogoutState = current_app.extensions[EXTENSION]
-    return not state.is_revoked(claims)
+    return not get_service().is_revoked(claims)
 
 
 def _is_useless(token: str | None, revoked: t.Sequence[Claims | None]) -> bool:

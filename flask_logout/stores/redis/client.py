@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha1
 
-from ...errors import ConfigError
-from ...errors import OutcomeUnknownError
-from ...errors import StoreUnavailableError
-from ...forking import ProcessLock
+from ...exceptions import ConfigError
+from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
+from ..forking import ProcessLock
 
 try:
     import redis
@@ -39,7 +39,7 @@ _MAX_CONNECTIONS = 1 << 31
 Command = tuple[t.Any, ...]
 
 
-class Link:
+class Client:
     """The client of one worker: made when first needed, anew after a fork.
 
     :param uri: where Redis is, see :data:`.SCHEMES`.

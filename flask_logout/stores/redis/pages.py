@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from dataclasses import replace
 
 from .. import Page
-from .link import Link
-from .record import Names
+from .client import Client
+from .records import Names
 
 PAGE = 5000
 """How many keys, or entries of a stream, a page has, about."""
@@ -48,13 +48,15 @@ class _Cursor:
 class Changes:
     """Reads page by page what was kept.
 
-    :param link: the client.
+    :param client: the client.
     :param names: the names of the app's keys.
     :param streams: the names of the streams, each entry of which names keys.
     """
 
-    def __init__(self, link: Link, names: Names, streams: t.Sequence[bytes]) -> None:
-        self._link = link
+    def __init__(
+        self, client: Client, names: Names, streams: t.Sequence[bytes]
+    ) -> None:
+        self._client = client
         self._names = names
         self._streams = streams
 
@@ -65,7 +67,7 @@ class Changes:
         :returns: the page.
         :raises StoreUnavailableError: Redis did not answer, or not as it should.
         """
-        with self._link.explained():
+        with self._client.explained():
             return self._read(t.cast("_Cursor | None", cursor))
 
     def _read(self, at: _Cursor | None) -> Page:
@@ -73,24 +75,24 @@ class Changes:
             return self._start()
         if at.scan is None:
             return self._read_streams(at.seen)
-        if at.scan.nodes[0] not in self._link.names_of_nodes():
+        if at.scan.nodes[0] not in self._client.names_of_nodes():
             return self._start()
         return self._scan(at.seen, at.scan) or self._start()
 
     def _start(self) -> Page:
         # Before anything else is read: what comes meanwhile is in the streams.
-        ends = self._link.run(
+        ends = self._client.run(
             [("XREVRANGE", name, "+", "-", "COUNT", 1) for name in self._streams]
         )
         seen = [entries[0] if entries else _NOTHING for entries in ends]
-        nodes = self._link.names_of_nodes()
+        nodes = self._client.names_of_nodes()
         page = t.cast(Page, self._scan(seen, _Scan(nodes)))
         return replace(page, total=self._estimate(nodes, page))
 
     def _scan(self, seen: t.Sequence[Entry], scan: _Scan) -> Page | None:
         """Read a page of what is live; nothing where the server has started anew."""
         command = ("SCAN", scan.position, "MATCH", self._names.pattern, "COUNT", PAGE)
-        answers = self._link.run_on(scan.nodes[0], [command, ("INFO", "server")])
+        answers = self._client.run_on(scan.nodes[0], [command, ("INFO", "server")])
         (position, names), info = answers
         if scan.run not in (None, info["run_id"]):
             return None
@@ -105,11 +107,11 @@ class Changes:
         count = len(first.keys)
         if t.cast(_Cursor, first.cursor).scan is None:
             return count
-        sizes = [self._link.run_on(node, [("DBSIZE",)])[0] for node in nodes]
+        sizes = [self._client.run_on(node, [("DBSIZE",)])[0] for node in nodes]
         return max(count, int(sum(sizes) * min(1, count / PAGE)))
 
     def _read_streams(self, seen: t.Sequence[Entry]) -> Page:
-        answers = self._link.run(
+        answers = self._client.run(
             [
                 ("XRANGE", name, last, "+", "COUNT", PAGE + 1)
                 for name, (last, _) in zip(self._streams, seen, strict=True)

@@ -9,24 +9,23 @@ from contextlib import contextmanager
 from functools import wraps
 
 import click
-from flask import current_app
 
-from . import doctor
-from . import tokens
-from .claims import text
-from .doctor import first_line
-from .errors import ConfigError
-from .errors import LogoutError
-from .errors import StoreUnavailableError
-from .state import EXTENSION
-from .state import LogoutState
-from .state import PURGE_BATCH
+from .. import clock
+from .. import tokens
+from ..claims import text
+from ..exceptions import LogoutError
+from ..exceptions import StoreUnavailableError
+from ..service import get_service
+from ..service import LogoutService
+from ..service import PURGE_BATCH
+from . import checks
+from .checks import first_line
 
 P = t.ParamSpec("P")
 
 
-def pass_state(
-    command: t.Callable[t.Concatenate[LogoutState, P], None],
+def pass_service(
+    command: t.Callable[t.Concatenate[LogoutService, P], None],
 ) -> t.Callable[P, None]:
     """Give a command the state of the app, and let it fail with a sentence.
 
@@ -37,7 +36,7 @@ def pass_state(
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         with _failing_in_words(), _off_the_terminal():
-            command(_current_state(), *args, **kwargs)
+            command(get_service(), *args, **kwargs)
 
     return run
 
@@ -112,17 +111,17 @@ def objects_in(subject: str) -> list[str]:
     return []
 
 
-def forget_all(state: LogoutState, output: t.TextIO) -> int:
+def forget_all(service: LogoutService, output: t.TextIO) -> int:
     """Purge, with a progress bar if it takes long and somebody watches.
 
-    :param state: the state of the app.
+    :param service: the service of the app.
     :param output: where the bar goes, if that is a terminal.
     :returns: how many revocations were deleted.
     """
-    batches = state.purge()
+    batches = service.purge()
     if not output.isatty():
         return sum(batches)
-    expected = state.store.inspect().count_expired(tokens.now())
+    expected = service.store.inspect().count_expired(clock.now())
     if expected <= PURGE_BATCH:
         return sum(batches)
     total = 0
@@ -133,21 +132,12 @@ def forget_all(state: LogoutState, output: t.TextIO) -> int:
     return total
 
 
-def _current_state() -> LogoutState:
-    try:
-        return t.cast(LogoutState, current_app.extensions[EXTENSION])
-    except KeyError:
-        raise ConfigError(
-            "this app has no LogoutExtension. Call LogoutExtension(app) first"
-        ) from None
-
-
 @contextmanager
 def _failing_in_words() -> t.Iterator[None]:
     try:
         yield
     except StoreUnavailableError as e:
-        problem = doctor.check_store(_current_state())
+        problem = checks.check_store(get_service())
         words = f"the store did not answer ({first_line(e)}). Try again."
         raise click.ClickException(problem or words) from e
     # Flask-JWT-Extended raises RuntimeError for a setting that is wrong or missing.

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from datetime import timedelta
 
-LONGEST_WRITE = timedelta(seconds=10)
-"""How long a write may take, from before its statement to after its commit."""
+from .. import LONGEST_WRITE
 
 TOLERANCE = timedelta(seconds=5)
 """How much time the clock may lose between two readings."""

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from .revocation import Revocation
+from ..revocation import Revocation
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: ``flask logout …``."""
+"""The commands of ``flask logout``."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from datetime import datetime
 import click
 from flask.cli import AppGroup
 
-from . import doctor
-from . import tokens
-from .document import openapi
-from .errors import InvalidTokenError
+from .. import clock
+from .. import tokens
+from ..exceptions import InvalidTokenError
+from ..openapi_document import openapi
+from ..revocation import merge
+from ..revocation import Revocation
+from ..service import LogoutService
+from . import checks
+from .options import forget_all
+from .options import identify
+from .options import is_json
+from .options import not_empty
+from .options import objects_in
+from .options import pass_service
+from .options import record_options
 from .printing import describe
 from .printing import say
 from .printing import warn
-from .revocation import merge
-from .revocation import Revocation
-from .state import LogoutState
-from .terminal import forget_all
-from .terminal import identify
-from .terminal import is_json
-from .terminal import not_empty
-from .terminal import objects_in
-from .terminal import pass_state
-from .terminal import record_options
 
 _NO_OBJECT = (
     "JWT_VERIFY_SUB is False, so a token's subject may be an object, and no such token"
@@ -36,12 +37,12 @@ _NO_OBJECT = (
 
 
 def _revoke(
-    state: LogoutState,
+    service: LogoutService,
     revocations: t.Sequence[Revocation],
     record: t.Mapping[str, str | None],
     exception: str = "",
 ) -> None:
-    state.revoke(merge(revocations), reason=record["reason"], actor=record["actor"])
+    service.revoke(merge(revocations), reason=record["reason"], actor=record["actor"])
     # One line, also if several issuers make several revocations.
     for words in dict.fromkeys(map(describe, revocations)):
         say(f"Revoked {words}{exception}.")
@@ -56,28 +57,28 @@ def logout() -> None:
 
 
 @logout.command("init")
-@pass_state
-def _init(state: LogoutState, /) -> None:
+@pass_service
+def _init(service: LogoutService, /) -> None:
     """Create the table of revocations if it is missing.
 
     For an app without migrations. It doesn't change a table that exists.
     """
-    done = state.store.inspect().create()
-    problem = doctor.check_store(state)
-    if problem is not None and not isinstance(problem, doctor.Note):
+    done = service.store.inspect().create()
+    problem = checks.check_store(service)
+    if problem is not None and not isinstance(problem, checks.Note):
         raise click.ClickException(problem)
     say(done)
 
 
 @logout.command("purge")
-@pass_state
-def _purge(state: LogoutState, /) -> None:
+@pass_service
+def _purge(service: LogoutService, /) -> None:
     """Delete expired revocations.
 
     Run it once a day. It deletes in small batches, so it can run at any time, also while
     the app serves requests.
     """
-    say(f"Deleted {forget_all(state, sys.stderr)} expired revocations.")
+    say(f"Deleted {forget_all(service, sys.stderr)} expired revocations.")
 
 
 @logout.command("token")
@@ -89,9 +90,9 @@ def _purge(state: LogoutState, /) -> None:
     help="Revoke every token of its session, as a logout does.",
 )
 @record_options
-@pass_state
+@pass_service
 def _token(
-    state: LogoutState, /, token: str, is_whole: bool, **record: str | None
+    service: LogoutService, /, token: str, is_whole: bool, **record: str | None
 ) -> None:
     """Revoke one token.
 
@@ -105,21 +106,21 @@ def _token(
     try:
         claims = tokens.decode(token.strip())
     except InvalidTokenError as e:
-        raise click.ClickException(f"Invalid token: {doctor.first_line(e)}.") from e
-    make = state.of_logins if is_whole else state.of_token
-    _revoke(state, make(claims), record)
+        raise click.ClickException(f"Invalid token: {checks.first_line(e)}.") from e
+    make = service.make.of_logins if is_whole else service.make.of_token
+    _revoke(service, make(claims), record)
 
 
 @logout.command("session")
 @click.argument("sid", callback=not_empty)
 @record_options
-@pass_state
-def _session(state: LogoutState, /, sid: str, **record: str | None) -> None:
+@pass_service
+def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
     """Revoke every token of one login.
 
     SID is the sid claim of its tokens. Tokens that a later refresh makes are revoked too.
     """
-    _revoke(state, state.of_session(sid), record)
+    _revoke(service, service.make.of_session(sid), record)
 
 
 @logout.command("user")
@@ -137,9 +138,9 @@ def _session(state: LogoutState, /, sid: str, **record: str | None) -> None:
     help="IDENTITY is the sub claim of the tokens. Don't call user_identity_loader.",
 )
 @record_options
-@pass_state
+@pass_service
 def _user(
-    state: LogoutState,
+    service: LogoutService,
     /,
     identity: str,
     keep_session: str | None,
@@ -153,10 +154,12 @@ def _user(
     """
     subject = identity if is_subject else identify(identity)
     names = dict.fromkeys((subject, *objects_in(subject)))
-    made = [x for y in names for x in state.of_subject(y, keep_session=keep_session)]
+    made = [
+        x for y in names for x in service.make.of_subject(y, keep_session=keep_session)
+    ]
     kept = "" if keep_session is None else f", except session {keep_session}"
-    _revoke(state, made, record, kept)
-    if not state.config.get("JWT_VERIFY_SUB", True) and not is_json(subject):
+    _revoke(service, made, record, kept)
+    if not service.config.get("JWT_VERIFY_SUB", True) and not is_json(subject):
         warn(_NO_OBJECT)
 
 
@@ -166,25 +169,25 @@ def _user(
     help="Do not ask whether to go on.",
 )
 @record_options
-@pass_state
-def _everyone(state: LogoutState, /, **record: str | None) -> None:
+@pass_service
+def _everyone(service: LogoutService, /, **record: str | None) -> None:
     """Revoke all tokens of all users.
 
     Use it after a leak, for example. It revokes every token that exists now.
     """
-    _revoke(state, state.of_everyone(), record)
+    _revoke(service, service.make.of_everyone(), record)
 
 
 @logout.command("stats")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_state
-def _stats(state: LogoutState, /, as_json: bool) -> None:
+@pass_service
+def _stats(service: LogoutService, /, as_json: bool) -> None:
     """Count the stored revocations by what they revoke.
 
     Live revocations are still needed. The next purge deletes expired ones. Oldest and
     newest are the times, in UTC, at which the first and the last one was stored.
     """
-    tallies = state.store.inspect().count_kinds(tokens.now())
+    tallies = service.store.inspect().count_kinds(clock.now())
     if as_json:
         rows = {kind: vars(tally) for kind, tally in tallies.items()}
         click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))
@@ -197,20 +200,20 @@ def _stats(state: LogoutState, /, as_json: bool) -> None:
 
 
 @logout.command("check")
-@pass_state
-def _check(state: LogoutState, /) -> None:
+@pass_service
+def _check(service: LogoutService, /) -> None:
     """Report problems with the setup of the app and how to fix them.
 
     Prints one line per check: ok, note or problem. The exit status is 1 if there is a
     problem, so that a deployment can depend on it.
     """
     problems = 0
-    for name, check in doctor.CHECKS:
-        finding = doctor.run(check, state)
+    for name, check in checks.CHECKS:
+        finding = checks.run(check, service)
         if finding is None:
             say(f"ok: {name}")
             continue
-        is_note = isinstance(finding, doctor.Note)
+        is_note = isinstance(finding, checks.Note)
         problems += not is_note
         say(f"{'note' if is_note else 'problem'}: {name}: {finding}")
     if problems:
@@ -218,10 +221,10 @@ def _check(state: LogoutState, /) -> None:
 
 
 @logout.command("openapi")
-@pass_state
-def _openapi(state: LogoutState, /) -> None:
+@pass_service
+def _openapi(service: LogoutService, /) -> None:
     """Print the OpenAPI document of the endpoint, as JSON."""
-    settings = state.settings
+    settings = service.settings
     if not settings.endpoints:
         raise click.ClickException("LOGOUT_ENDPOINTS is empty: there is no endpoint.")
     document = openapi(

@@ -13,14 +13,14 @@ import sqlalchemy as sa
 
 from .. import Page
 from ..uptime import read_uptime
-from .clock import OVERLAP
-from .clock import Reading
+from .dialects import DIALECTS
+from .dialects import INSTANT
+from .dialects import KEY
+from .dialects import statement_now
+from .dialects import to_utc
 from .engine import OwnEngine
-from .types import DIALECTS
-from .types import INSTANT
-from .types import KEY
-from .types import statement_now
-from .types import to_utc
+from .server_clock import OVERLAP
+from .server_clock import Reading
 
 PAGE_SIZE = 2_500
 """The largest number of keys on a page."""

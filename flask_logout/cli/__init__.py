@@ -1,0 +1,5 @@
+"""The command line: ``flask logout …``."""
+
+from __future__ import annotations
+
+from .commands import logout as logout

@@ -1,0 +1,140 @@
+"""A store opened on one of the app's databases, or on a database of its own."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import NoSuchModuleError
+
+from ...exceptions import ConfigError
+from .connections import engine_for
+from .connections import engine_of
+from .dialects import DIALECTS
+from .engine import OwnEngine
+from .store import SQLAlchemyStore
+from .tables import make_table
+
+if t.TYPE_CHECKING:
+    from sqlalchemy.orm import scoped_session
+
+
+@dataclass(frozen=True)
+class AppDatabase:
+    """One of the app's own databases."""
+
+    engine: sa.Engine
+    """The app's engine."""
+
+    metadata: sa.MetaData
+    """The metadata of the tables that are in it."""
+
+    session: scoped_session[t.Any]
+    """The app's database session."""
+
+    is_embedded: bool
+    """Whether it is the SQLite file of an app that has configured no database."""
+
+
+def open_app_database(
+    database: AppDatabase, *, table_name: str, timeout: timedelta
+) -> SQLAlchemyStore:
+    """Open a store in one of the app's databases.
+
+    :param database: the database.
+    :param table_name: ``LOGOUT_TABLE_NAME``.
+    :param timeout: ``LOGOUT_TIMEOUT``.
+    :returns: the store.
+    :raises ConfigError: the kind of database is not supported.
+    """
+    _check_dialect(database.engine.dialect)
+    engine = OwnEngine(engine_for(database.engine, timeout), timeout)
+    table = make_table(database.metadata, table_name)
+    store = SQLAlchemyStore(table, engine, app_session=database.session)
+    if database.is_embedded:
+        store.inspect().create()
+        # WAL mode persists. With it, readers no longer block on writers.
+        engine.execute(sa.text("PRAGMA journal_mode = WAL"))
+        # An open connection must not be carried into forked workers.
+        engine.dispose()
+    return store
+
+
+def open_own_database(
+    uri: str, *, folder: str, table_name: str, timeout: timedelta
+) -> SQLAlchemyStore:
+    """Open a store in a database of its own.
+
+    :param uri: ``LOGOUT_STORE_URI``, a SQLAlchemy URL.
+    :param folder: the folder of relative paths of SQLite files.
+    :param table_name: ``LOGOUT_TABLE_NAME``.
+    :param timeout: ``LOGOUT_TIMEOUT``.
+    :returns: the store.
+    :raises ConfigError: the URL is invalid, or what it names is not supported.
+    """
+    try:
+        url = sa.make_url(uri)
+        dialect = url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ConfigError(
+            "Invalid LOGOUT_STORE_URI, which isn't shown because it may contain a"
+            " password. Expected a URL such as redis://localhost:6379/0 or"
+            " postgresql+psycopg://user@localhost/database, or None for the app's"
+            " database."
+        ) from None
+    _check_dialect(dialect)
+    _check_driver(dialect)
+    url = _in_folder(folder, url)
+    engine = OwnEngine(lambda _: engine_of(url, timeout), timeout)
+    return SQLAlchemyStore(make_table(sa.MetaData(), table_name), engine)
+
+
+def _in_folder(folder: str, url: sa.URL) -> sa.URL:
+    """Find a file where Flask-SQLAlchemy would, whatever the working directory is."""
+    file = url.database or ":memory:"
+    if url.get_backend_name() != "sqlite" or file.startswith("file:"):
+        return url
+    if file.startswith(":memory:"):
+        raise ConfigError(
+            "Invalid LOGOUT_STORE_URI: sqlite:// is a database in the memory of one"
+            " process, so no other worker would see its revocations. Expected a file,"
+            " such as sqlite:///logout.db, which is in the app's instance folder."
+        )
+    path = Path(folder) / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return url.set(database=str(path))
+
+
+def _check_dialect(dialect: sa.Dialect | type[sa.Dialect]) -> None:
+    if dialect.name not in DIALECTS:
+        raise ConfigError(
+            f"Unsupported database: {dialect.name}. Expected one of"
+            f" {', '.join(sorted(DIALECTS))}. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to"
+            " a database of that kind."
+        )
+    if dialect.driver == "pyodbc":
+        raise ConfigError(
+            "Unsupported database driver: pyodbc, which cuts off fractions of a second."
+            " Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL by mysql://"
+            " or mysql+pymysql://."
+        )
+
+
+def _check_driver(dialect: type[sa.Dialect]) -> None:
+    name = f"{dialect.name}+{dialect.driver}"
+    if dialect.is_async:
+        raise ConfigError(
+            f"Invalid driver in LOGOUT_STORE_URI: {name} is for asyncio. Expected a"
+            " synchronous driver, such as postgresql+psycopg or mysql+pymysql."
+        )
+    try:
+        dialect.import_dbapi()
+    except ImportError as e:
+        raise ConfigError(
+            f"The driver for LOGOUT_STORE_URI, {name}, can't be imported: {e}. Install"
+            " it, or name another one, such as postgresql+psycopg or mysql+pymysql."
+        ) from e
