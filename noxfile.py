@@ -1,0 +1,135 @@
+"""Checks by name: ``nox -l`` lists them, ``nox -s lint`` runs one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+import tomllib
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "types", "docs"]
+
+ROOT = Path(__file__).parent
+OLDEST = "3.10"
+PYTHONS = [OLDEST, "3.11", "3.12", "3.13", "3.14"]
+
+# What doesn't depend on the version of Python or of a library: one run has it all.
+ONCE = [
+    f"--ignore=tests/test_{name}.py"
+    for name in (
+        "browser",
+        "concurrency",
+        "example",
+        "faults",
+        "migrations",
+        "mirror_clock",
+        "mirror_workers",
+        "pgbouncer",
+        "purge",
+        "redis_topologies",
+        "schemathesis",
+        "tls",
+        "topologies",
+    )
+]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style and the directions of imports."""
+    session.install("-e", ".[lint]")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("flake8")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy."""
+    session.install("-e", ".[test,lint]")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation. Warnings are errors."""
+    session.install("-e", ".[docs]")
+    session.run(
+        *("sphinx-build", "-E", "-W", "-q", "-b", "html", "docs", "docs/_build")
+    )
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after -- are pytest's."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and require that they cover every branch of the package."""
+    session.install("-e", ".[test]")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session(python=OLDEST)
+def lower_bounds(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows."""
+    constraints = Path(session.create_tmp()) / "lower-bounds.txt"
+    constraints.write_text("\n".join(_list_lower_bounds()))
+    session.install("-e", ".[test,drivers]", "-c", str(constraints))
+    # Frameworks of that time emit warnings of their own.
+    session.run("pytest", "-q", *ONCE, "--ignore=tests/test_frameworks.py")
+    # The newest SQLAlchemy 2.0, with the tests of what differs between its versions.
+    session.install("--upgrade", "sqlalchemy<2.1")
+    names = ("sqlalchemy", "joining", "listeners", "roundtrips")
+    session.run("pytest", "-q", *(f"tests/test_{name}.py" for name in names))
+
+
+@nox.session(python="3.13")
+def wheel(session: nox.Session) -> None:
+    """Build the distributions, install the wheel, and test what is installed."""
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder / "dist", ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(folder / "dist"))
+    (built,) = (folder / "dist").glob("*.whl")
+    (source,) = (folder / "dist").glob("*.tar.gz")
+    unpacked = folder / source.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    shutil.unpack_archive(source, folder)
+    # Without the package beside them, the tests import the installed wheel.
+    shutil.rmtree(unpacked / "flask_logout")
+    session.install(str(built))
+    session.chdir(unpacked)
+    session.run("python", "tests/ten_lines.py")
+    session.install(f"{built}[test,drivers]", "sqlalchemy>=2.1")
+    session.run("pytest", "-q", *ONCE)
+
+
+@nox.session(python="3.13")
+def prereleases(session: nox.Session) -> None:
+    """Run the tests with pre-releases of the dependencies."""
+    session.install("--pre", "--upgrade", "-e", ".[test]")
+    session.run("pytest", "-q", *ONCE)
+
+
+@nox.session
+def without_servers(session: nox.Session) -> None:
+    """Run the tests as on a machine without servers and browsers."""
+    session.install("-e", ".[test]")
+    session.run(".ci/without-servers", external=True)
+
+
+def _list_lower_bounds() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    found = [*project["dependencies"], *extras["redis"], *extras["mirror"]]
+    return [x.partition(",")[0].replace(">=", "==") for x in found]
