@@ -33,12 +33,12 @@ from flask_logout import LogoutExtension
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
 from flask_logout.claims import make_key
+from flask_logout.stores import copy as copy_module
 from flask_logout.stores import Inspection
 from flask_logout.stores import Joined
-from flask_logout.stores import mirror as mirror_module
 from flask_logout.stores import Page
 from flask_logout.stores import Store
-from flask_logout.stores.mirror import MIN_CAPACITY
+from flask_logout.stores.copy import MIN_CAPACITY
 from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.mirror import PAUSE
 from flask_logout.stores.mirror import Phase
@@ -407,7 +407,7 @@ def test_a_run_of_pages_is_as_old_as_its_first(
 def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
     store.cut = 4
     store.add([revocation(i) for i in range(8)])
     mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
@@ -429,7 +429,7 @@ def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
 def test_a_rebuild_under_way_replaces_a_copy_with_too_much_to_catch_up_with(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
     store.add([revocation(i) for i in range(8)])
     mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
     fill(mirror)
@@ -513,7 +513,7 @@ def test_a_rebuild_rests_between_its_pages_and_serves_meanwhile(
 def test_a_full_copy_is_made_anew(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
     mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
     fill(mirror)
     first = mirror._copy
@@ -535,7 +535,7 @@ def test_a_full_copy_is_made_anew(
 def test_a_wrong_total_is_mended_by_the_next_rebuild(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_module, "MIN_CAPACITY", 10)
+    monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
     store.cut = 4
     store.add([revocation(i) for i in range(40)])
     mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
@@ -855,9 +855,9 @@ def test_without_its_library_it_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "rbloom", None)
-    monkeypatch.delitem(sys.modules, "flask_logout.stores.mirror")
+    monkeypatch.delitem(sys.modules, "flask_logout.stores.copy")
     with pytest.raises(ConfigError) as caught:
-        import_module("flask_logout.stores.mirror")
+        import_module("flask_logout.stores.copy")
     assert str(caught.value) == MISSING
 
 
@@ -947,9 +947,9 @@ class Sides(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(mirror_module, "MIN_CAPACITY", 8)
+        self.patch.setattr(copy_module, "MIN_CAPACITY", 8)
         # So that hardly a key is asked of the store by accident, which would hide a fault.
-        self.patch.setattr(mirror_module, "FALSE_POSITIVES", 1e-9)
+        self.patch.setattr(copy_module, "FALSE_POSITIVES", 1e-9)
         self.patch.setattr(pages, "PAGE_SIZE", 3)
         self.patch.setattr(pages, "OVERLAP", timedelta(0))
         self.app = Flask("sides")

@@ -558,7 +558,7 @@ def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
 
 
 def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "flask_logout.stores.redis.client"
+    name = "flask_logout.stores.redis"
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r"pip install 'flask-logout\[redis\]'"):

@@ -328,7 +328,7 @@ def test_a_thread_waits_for_another_that_connects_and_not_for_ever(
     make_store: MakeStore,
 ) -> None:
     store = make_store(running_url(), timeout=TIMEOUT / 20)
-    with store.client._lock():
+    with store.client._ready._lock():
         with pytest.raises(StoreUnavailableError, match="another thread"):
             store.find([bytes(16)])
     assert store.find([bytes(16)]) == []

@@ -1,17 +1,63 @@
-"""Locks in a server that forks its workers."""
+"""What a forked worker must make anew: locks, and whatever is connected to a server.
+
+The process id decides, not :func:`os.register_at_fork`, because uWSGI forks its workers
+without running those hooks unless ``py-call-osafterfork`` is set.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+import typing as t
 
 
 class ProcessLock:
-    """A lock of each process: in a fork, nobody would release what was held meanwhile."""
+    """One lock per process: a lock held across fork() is never released in the child."""
 
     def __init__(self) -> None:
         self._locks: dict[int, threading.Lock] = {}
 
     def __call__(self) -> threading.Lock:
-        """Give the lock of this process."""
+        """Return the lock of this process."""
         return self._locks.setdefault(os.getpid(), threading.Lock())
+
+
+class OncePerProcess:
+    """Runs a function once in each process, before the first use.
+
+    :param set_up: the function.
+    """
+
+    def __init__(self, set_up: t.Callable[[], None]) -> None:
+        self._set_up = set_up
+        self._lock = ProcessLock()
+        self._pid: int | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the function has run in this process."""
+        return self._pid == os.getpid()
+
+    def __call__(self, timeout: float = -1) -> None:
+        """Run the function unless it has run in this process.
+
+        :param timeout: how many seconds to wait for a thread that runs it; -1 for ever.
+        :raises TimeoutError: it is still running.
+        """
+        if self._pid != os.getpid():
+            self._run(timeout)
+
+    def reset(self) -> None:
+        """Run the function again at the next call."""
+        self._pid = None
+
+    def _run(self, timeout: float) -> None:
+        lock = self._lock()
+        if not lock.acquire(timeout=timeout):
+            raise TimeoutError("another thread is still connecting")
+        try:
+            if not self.is_done:
+                self._set_up()
+                self._pid = os.getpid()
+        finally:
+            lock.release()

@@ -16,36 +16,19 @@ from datetime import timedelta
 from enum import Enum
 from types import EllipsisType
 
-from ..exceptions import ConfigError
 from ..exceptions import StoreUnavailableError
 from ..revocation import Revocation
 from . import Inspection
 from . import Joined
 from . import Page
 from . import Store
+from .copy import Copy
 from .forking import ProcessLock
 from .uptime import Clock
 from .uptime import read_uptime
 
-try:
-    from rbloom import Bloom
-except ImportError as e:
-    raise ConfigError(
-        "LOGOUT_MAX_STALENESS is set, but the library that it needs, rbloom, is not"
-        " installed. Run pip install 'flask-logout[mirror]', or leave the setting out."
-    ) from e
-
 if t.TYPE_CHECKING:
     from . import AppSession
-
-FALSE_POSITIVES = 0.001
-"""The share of keys that are not revoked and cost a round trip nevertheless."""
-
-MIN_CAPACITY = 100_000
-"""The least number of keys that a copy has room for. They take 180 kilobytes."""
-
-HEADROOM = 1.05
-"""The capacity of a new copy, as a multiple of the keys that it is made for."""
 
 REBUILD_EVERY = timedelta(hours=1)
 """How often the mirror makes a new copy, without the keys that the store has deleted."""
@@ -151,8 +134,8 @@ class Mirror:
         return found
 
     def _begin(self) -> None:
-        self._copy = _Copy(self._clock())
-        self._next: _Copy | None = None
+        self._copy = Copy(self._clock())
+        self._next: Copy | None = None
         # When a check may read a page of a fill or a rebuild.
         self._due = -math.inf
         self._failed_at = -math.inf
@@ -169,7 +152,7 @@ class Mirror:
             if copy is not None:
                 copy.insert(keys)
 
-    def _sync(self, asked_at: float) -> _Copy | None:
+    def _sync(self, asked_at: float) -> Copy | None:
         """Read what changed. Return ``None`` if that is more than one page."""
         if self._copy.is_behind:
             return None
@@ -182,7 +165,7 @@ class Mirror:
                 self._read_news(copy)
         return None if copy.is_behind else copy
 
-    def _read_news(self, copy: _Copy) -> None:
+    def _read_news(self, copy: Copy) -> None:
         try:
             self._read(copy)
         except StoreUnavailableError:
@@ -203,19 +186,19 @@ class Mirror:
     def _read_page(self) -> None:
         copy = self._copy
         if not copy.is_behind:
-            copy = self._next = self._next or _Copy(self._clock(), copy.scanned)
+            copy = self._next = self._next or Copy(self._clock(), copy.scanned)
         try:
             self._read(copy)
         except StoreUnavailableError as e:
             self._due = self._clock() + RETRY_AFTER.total_seconds()
             logger.warning("cannot fill the in-memory mirror, will retry: %s", e)
 
-    def _read(self, copy: _Copy) -> None:
+    def _read(self, copy: Copy) -> None:
         copy.read(self._store, self._clock)
         if copy is self._next and not copy.is_behind:
             self._copy, self._next = copy, None
         elif copy is self._copy and copy.is_outdated:
-            fresh = self._next or _Copy(self._clock(), copy.scanned)
+            fresh = self._next or Copy(self._clock(), copy.scanned)
             self._copy, self._next = fresh, None
         self._plan()
 
@@ -229,83 +212,6 @@ class Mirror:
         }
         self._due = due[self.phase]
         copy.settled_until = min(copy.synced_at + self._bound, self._due)
-
-
-class _Copy:
-    """The keys of a store, read in runs of pages.
-
-    Readers take no lock. Nothing interrupts rbloom while it hashes, because the hash of
-    bytes runs no Python. The keys are digests already.
-    """
-
-    def __init__(self, born_at: float, expected: int = 0) -> None:
-        self.filter = Bloom(1, FALSE_POSITIVES)
-        self.born_at = born_at
-        # The copy has everything that the store acknowledged before this.
-        self.synced_at = -math.inf
-        # A check before this needs nothing but the filter.
-        self.settled_until = -math.inf
-        # Whether a run of pages has begun and not ended, or none has begun.
-        self.is_behind = True
-        # How many keys the first run had.
-        self.scanned = 0
-        self._is_filled = False
-        self._run_began_at: float | None = None
-        self._run_length = 0
-        self._cursor: object | None = None
-        self._expected = expected
-        self._count = 0
-        self._capacity = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self._count >= self._capacity
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether a new copy would be complete sooner than this one."""
-        is_long = self._run_length > max(self.scanned, MIN_CAPACITY)
-        return self.is_behind and self._is_filled and (self.is_full or is_long)
-
-    def choose(self, keys: t.Iterable[bytes]) -> list[bytes]:
-        seen = self.filter
-        return [key for key in keys if key in seen]
-
-    def insert(self, keys: t.Iterable[bytes]) -> None:
-        # A key that comes twice takes no room.
-        new = {key for key in keys if key not in self.filter}
-        self.filter.update(new)
-        self._count += len(new)
-
-    def read(self, store: Store, clock: Clock) -> None:
-        """Read one page. A page that fails can be read again."""
-        asked_at = clock()
-        page = store.changes(self._cursor)
-        if self._run_began_at is None:
-            self._run_began_at, self._run_length = asked_at, 0
-        if self._cursor is None:
-            self._make_room(page.total or 0)
-        elif page.total is not None:
-            # The store starts over. The keys stay because checks use them.
-            self._is_filled, self._run_length = False, 0
-        self.insert(page.keys)
-        self._cursor = page.cursor
-        self._run_length += len(page.keys)
-        self.is_behind = page.has_more
-        if not page.has_more:
-            self._end_run(self._run_began_at)
-
-    def _make_room(self, total: int) -> None:
-        expected = max(total, self._expected)
-        self._capacity = max(MIN_CAPACITY, math.ceil(expected * HEADROOM))
-        self.filter = Bloom(self._capacity, FALSE_POSITIVES)
-
-    def _end_run(self, began_at: float) -> None:
-        if not self._is_filled:
-            # A full filter counts too few new keys, so this counts what was read.
-            self._is_filled, self.scanned = True, self._run_length
-        # Later pages may lack what the store acknowledged after the first one.
-        self.synced_at, self._run_began_at = began_at, None
 
 
 class _Inspection:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha1
 
-from ...exceptions import ConfigError
-from ...exceptions import OutcomeUnknownError
-from ...exceptions import StoreUnavailableError
-from ..forking import ProcessLock
-
-try:
-    import redis
-except ImportError as e:
-    raise ConfigError(
-        "LOGOUT_STORE_URI names Redis, whose client is not installed. Run: pip install"
-        " 'flask-logout[redis]'"
-    ) from e
-
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode
-from redis.cluster import RedisCluster
 from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as DeadConnectionError
 from redis.exceptions import NoScriptError
 from redis.exceptions import ResponseError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
+from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
+from ..forking import OncePerProcess
+from .connections import make_client
 from .url import read_url
-
-# As many as the worker has threads, like every other pool of redis-py before 6.
-_MAX_CONNECTIONS = 1 << 31
 
 Command = tuple[t.Any, ...]
 
@@ -53,9 +35,8 @@ class Client:
         self.is_cluster = self._address.kind == "cluster"
         # The client of a Cluster asks twice, and others for the new layout in between.
         self._seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
-        self._options = {**_waits(self._seconds), "max_connections": _MAX_CONNECTIONS}
-        self._client: tuple[int, t.Any] = (0, None)
-        self._lock = ProcessLock()
+        self._client: t.Any = None
+        self._ready = OncePerProcess(self._set_up)
         self._patience = timeout.total_seconds()
 
     def run(self, commands: t.Sequence[Command]) -> list[t.Any]:
@@ -163,10 +144,9 @@ class Client:
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""
-        pid, client = self._client
-        self._client = (0, None)
-        if pid == os.getpid():
-            client.close()
+        if self._ready.is_done:
+            self._ready.reset()
+            self._client.close()
 
     @contextmanager
     def explained(self) -> t.Iterator[None]:
@@ -183,50 +163,11 @@ class Client:
             raise StoreUnavailableError(self._explain(e)) from e
 
     def _get(self) -> t.Any:
-        pid, client = self._client
-        return client if pid == os.getpid() else self._open()
+        self._ready(self._patience)
+        return self._client
 
-    def _open(self) -> t.Any:
-        """Make the client of this process, once."""
-        lock = self._lock()
-        if not lock.acquire(timeout=self._patience):
-            raise TimeoutError("another thread is still connecting")
-        try:
-            pid, client = self._client
-            if pid != os.getpid():
-                client = self._make()
-                self._client = (os.getpid(), client)
-            return client
-        finally:
-            lock.release()
-
-    def _make(self) -> t.Any:
-        if self.is_cluster:
-            return self._make_cluster()
-        # A connection that died in the pool is worth a second try, a server that does
-        # not answer in time is not.
-        retry = Retry(NoBackoff(), 1, supported_errors=(DeadConnectionError,))
-        if self._address.kind == "single":
-            return redis.Redis.from_url(self._address.url, retry=retry, **self._options)
-        return self._make_watched(retry)
-
-    def _make_cluster(self) -> t.Any:
-        make: t.Any = ClusterNode  # untyped
-        nodes = [make(host, port) for host, port in self._address.hosts]
-        options = {**self._options, **self._address.options}
-        return RedisCluster(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
-
-    def _make_watched(self, retry: Retry) -> t.Any:
-        # A Sentinel that does not answer must leave time for the others.
-        waits = _waits(self._seconds / (len(self._address.hosts) + 1))
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            list(self._address.hosts),
-            sentinel_kwargs={**waits, **self._address.sentinel_options},
-        )
-        options = {**self._options, **self._address.options}
-        return sentinel.master_for(  # type: ignore[no-untyped-call]
-            self._address.service, retry=retry, **options
-        )
+    def _set_up(self) -> None:
+        self._client = make_client(self._address, self._seconds)
 
     def _client_of(self, name: bytes) -> t.Any:
         """Give the client of the server that has a name."""
@@ -249,10 +190,6 @@ class Client:
         """Say in one line what went wrong, without what was sent."""
         first_line = (str(error).splitlines() or [""])[0].partition(", with args")[0]
         return f"{self.place}: {type(error).__name__}: {first_line}"
-
-
-def _waits(seconds: float) -> dict[str, t.Any]:
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
 
 
 def _reach(client: t.Any) -> None:

@@ -119,7 +119,7 @@ def engine_within(app_engine: sa.Engine) -> sa.Engine:
     )
     dialect: t.Any = engine.dialect
     dialect.do_rollback = dialect.do_close = dialect.do_terminate = _leave_alone
-    dialect.do_execute = _execute_alone
+    sa.event.listen(engine, "do_execute", _execute_alone)
     engine.update_execution_options(**{GUEST: connect})
     Relay(engine, app_engine)
     return engine
@@ -127,12 +127,13 @@ def engine_within(app_engine: sa.Engine) -> sa.Engine:
 
 def _execute_alone(
     cursor: t.Any, sql: str, parameters: t.Any, _context: object
-) -> None:
+) -> bool:
     # sqlite3 begins a transaction before a statement that starts with one of these words.
     # Another thread of the app could roll it back before we commit it.
     if sql.startswith(("INSERT", "DELETE")):
         sql = f"WITH one AS (SELECT 1) {sql}"
     cursor.execute(sql, parameters)
+    return True
 
 
 def _leave_alone(_connection: t.Any) -> None:

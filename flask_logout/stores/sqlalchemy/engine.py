@@ -6,7 +6,6 @@ left idle in a transaction.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import typing as t
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
+from ..forking import OncePerProcess
 from ..forking import ProcessLock
 from .compiled import CompiledChange
 from .compiled import CompiledQuery
@@ -56,10 +56,9 @@ class OwnEngine:
         self._timeout = timeout
         self._queries: dict[Query, CompiledQuery] = {}
         self._changes: dict[sa.Insert, CompiledChange] = {}
-        self._lock = ProcessLock()
         self._turn = ProcessLock()
         self._engine: sa.Engine | None = None
-        self._pid = os.getpid()
+        self._ready = OncePerProcess(self._set_up)
 
     @property
     def dialect(self) -> sa.Dialect:
@@ -71,8 +70,7 @@ class OwnEngine:
 
         :returns: an engine in autocommit.
         """
-        if self._engine is None or self._pid != os.getpid():
-            self._renew()
+        self._ready()
         return t.cast(sa.Engine, self._engine)
 
     def connect(self) -> t.ContextManager[sa.Connection]:
@@ -199,15 +197,14 @@ class OwnEngine:
     def dispose(self) -> None:
         """Close every connection; the next use opens new ones."""
         if self._engine is not None:
-            # Those of the process that this one was forked from are not ours to close.
-            self._engine.dispose(close=self._pid == os.getpid())
+            # A forked process must not close the connections of its parent.
+            self._engine.dispose(close=self._ready.is_done)
 
-    def _renew(self) -> None:
-        with self._lock():
-            self._engine = self._engine or self._make(self.dispose)
-            if self._pid != os.getpid():
-                self.dispose()
-                self._pid = os.getpid()
+    def _set_up(self) -> None:
+        if self._engine is None:
+            self._engine = self._make(self.dispose)
+        else:
+            self.dispose()
 
     def _deadline(self) -> float:
         """Until when what failed is tried again: a stall must not be waited for twice."""

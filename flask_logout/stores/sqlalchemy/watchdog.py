@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 import typing as t
@@ -11,7 +10,7 @@ from functools import lru_cache
 from threading import Event
 from threading import Thread
 
-from ..forking import ProcessLock
+from ..forking import OncePerProcess
 
 _TICK = 0.1
 """How often the watchdog looks while a statement runs, in seconds."""
@@ -24,8 +23,7 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._lock = ProcessLock()
-        self._pid: int | None = None
+        self._ready = OncePerProcess(self._start)
         self._deadlines: dict[socket.socket, float] = {}
         self._is_busy = Event()
 
@@ -36,8 +34,7 @@ class Watchdog:
         :param seconds: how long the answer may take.
         :returns: what to release.
         """
-        if self._pid != os.getpid():
-            self._start()
+        self._ready()
         # A duplicate, because the driver may close its descriptor at any moment, and
         # another thread may then open a file with the same number.
         watched = socket.fromfd(number, socket.AF_UNSPEC, socket.SOCK_STREAM)
@@ -57,14 +54,11 @@ class Watchdog:
         return is_in_time
 
     def _start(self) -> None:
-        with self._lock():
-            if self._pid != os.getpid():  # pragma: no branch  another thread was first
-                # The sockets that the parent process watches are not ours.
-                for watched in self._deadlines:
-                    watched.close()  # pragma: no cover  only if a thread forks meanwhile
-                self._deadlines, self._is_busy = {}, Event()
-                Thread(target=self._run, name="flask_logout", daemon=True).start()
-                self._pid = os.getpid()
+        # The sockets that the parent process watches are not ours.
+        for watched in self._deadlines:
+            watched.close()  # pragma: no cover  only if a thread forks meanwhile
+        self._deadlines, self._is_busy = {}, Event()
+        Thread(target=self._run, name="flask_logout", daemon=True).start()
 
     def _run(self) -> None:
         while self._is_busy.wait():  # pragma: no branch  it never ends
