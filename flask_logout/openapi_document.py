@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import typing as t
 from copy import deepcopy
-from importlib.metadata import version
+from importlib import metadata
 
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic.json_schema import JsonSchemaMode
@@ -13,6 +13,8 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from .exceptions import RETRY_AFTER
+from .openapi_security import add_cookies
+from .openapi_security import make_schemes
 from .schemas import ContentTooLarge
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 from .schemas import Envelope
@@ -30,7 +32,11 @@ from .schemas import ValidationFailed
 
 _Json = dict[str, t.Any]
 
-_REFS = "#/components/schemas/{model}"
+_VERSIONS = {"3.0": "3.0.3", "3.1": "3.1.0"}
+
+# Every component has this prefix, so that it can't collide with one of the app.
+_PREFIX = "Logout"
+_REFS = f"#/components/schemas/{_PREFIX}{{model}}"
 
 # A value that is refused with each code, and why.
 _CAUSES: dict[ErrorCode, tuple[object, str]] = {
@@ -90,36 +96,57 @@ class _JsonSchema(GenerateJsonSchema):
 
 def openapi(
     *,
+    version: t.Literal["3.0", "3.1"] = "3.1",
     url_prefix: str = "/auth",
     max_token_length: int = DEFAULT_MAX_TOKEN_LENGTH,
     require_refresh_token: bool = True,
+    headers: bool = True,
+    cookies: bool = False,
+    access_cookie_name: str = "access_token_cookie",
+    refresh_cookie_name: str = "refresh_token_cookie",
+    csrf_header_name: str | None = "X-CSRF-TOKEN",
 ) -> dict[str, t.Any]:
-    """Describe the endpoint as OpenAPI 3.1, from the models of its JSON.
+    """Describe the endpoint as an OpenAPI document, from the models of its JSON.
 
+    The names of its components start with ``Logout``, so that you can merge it into the
+    document of your app. With ``cookies``, it does not require a body, because the
+    refresh token may come in a cookie.
+
+    :param version: the version of OpenAPI, ``"3.0"`` or ``"3.1"``.
     :param url_prefix: ``LOGOUT_URL_PREFIX`` of the app.
     :param max_token_length: ``LOGOUT_MAX_TOKEN_LENGTH`` of the app, in characters.
     :param require_refresh_token: ``LOGOUT_REQUIRE_REFRESH_TOKEN`` of the app.
-    :returns: a document of one path, to be written as JSON or merged into the app's.
+    :param headers: whether ``JWT_TOKEN_LOCATION`` of the app contains ``"headers"``.
+    :param cookies: whether ``JWT_TOKEN_LOCATION`` of the app contains ``"cookies"``.
+    :param access_cookie_name: ``JWT_ACCESS_COOKIE_NAME`` of the app.
+    :param refresh_cookie_name: ``JWT_REFRESH_COOKIE_NAME`` of the app.
+    :param csrf_header_name: ``JWT_ACCESS_CSRF_HEADER_NAME`` of the app, or ``None`` if
+        its ``JWT_COOKIE_CSRF_PROTECT`` is ``False``.
+    :returns: a document with one path. Write it as JSON, or merge it into the app's.
+    :raises ValueError: ``version`` is not one of the two, or ``headers`` and ``cookies``
+        are both ``False``.
     """
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Flask-Logout", "version": version("Flask-Logout")},
-        "paths": {f"{url_prefix}/logout": {"post": _operation(require_refresh_token)}},
+    if version not in _VERSIONS:
+        raise ValueError(f"Invalid version: {version!r}. Expected '3.0' or '3.1'.")
+    schemes = make_schemes(headers, cookies, access_cookie_name, csrf_header_name)
+    needs_body = require_refresh_token and not cookies
+    operation = _operation(needs_body)
+    operation["security"] = [{name: [] for name in group} for group in schemes]
+    if cookies:
+        add_cookies(operation, refresh_cookie_name)
+    document = {
+        "openapi": _VERSIONS[version],
+        "info": {"title": "Flask-Logout", "version": metadata.version("Flask-Logout")},
+        "paths": {f"{url_prefix}/logout": {"post": operation}},
         "components": {
-            "schemas": _schemas(max_token_length, require_refresh_token),
-            "securitySchemes": {
-                "accessToken": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "The access token of the login that ends.",
-                }
-            },
+            "schemas": _schemas(max_token_length, needs_body),
+            "securitySchemes": {k: v for group in schemes for k, v in group.items()},
         },
     }
+    return _as_3_0(document) if version == "3.0" else document
 
 
-def _operation(require_refresh_token: bool) -> _Json:
+def _operation(needs_body: bool) -> _Json:
     examples = {"logout": {"value": {"refresh_token": EXAMPLE_TOKEN}}}
     return {
         "operationId": "logout",
@@ -128,10 +155,9 @@ def _operation(require_refresh_token: bool) -> _Json:
         " With any status other than 200, Flask-Logout has revoked nothing, unless the"
         " store did not acknowledge a write (503). A valid refresh token that has expired"
         " or is already revoked is accepted. Unknown fields in the body are ignored.",
-        "security": [{"accessToken": []}],
         "requestBody": {
             "description": "The refresh token that belongs to the access token.",
-            "required": require_refresh_token,
+            "required": needs_body,
             "content": _content([LogoutRequest], examples),
         },
         "responses": _responses(),
@@ -176,12 +202,12 @@ def _response(code: int, found: list[tuple[str, str, Envelope]]) -> _Json:
 
 
 def _content(models: t.Sequence[type], examples: _Json) -> _Json:
-    refs = [{"$ref": _REFS.format(model=model.__name__)} for model in models]
+    refs = [{"$ref": _REFS.format(model=_suffix(model.__name__))} for model in models]
     schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
     return {"application/json": {"schema": schema, "examples": examples}}
 
 
-def _schemas(max_token_length: int, require_refresh_token: bool) -> _Json:
+def _schemas(max_token_length: int, needs_body: bool) -> _Json:
     answers = list(dict.fromkeys(type(envelope) for _, _, envelope in _answers()))
     models: list[tuple[t.Any, JsonSchemaMode]] = [(LogoutRequest, "validation")]
     models += [(model, "serialization") for model in answers]
@@ -191,10 +217,33 @@ def _schemas(max_token_length: int, require_refresh_token: bool) -> _Json:
     schemas: _Json = made["$defs"]
     request = schemas[LogoutRequest.__name__]
     request["properties"]["refresh_token"]["maxLength"] = max_token_length
-    if not require_refresh_token:
+    if not needs_body:
         del request["required"]
     for model in answers:
         for name, field in Envelope.model_fields.items():
             shown = schemas[model.__name__]["properties"][name]
             shown.setdefault("description", field.description)
-    return schemas
+    for schema in schemas.values():
+        schema.pop("title", None)
+    return {f"{_PREFIX}{_suffix(name)}": schema for name, schema in schemas.items()}
+
+
+def _suffix(name: str) -> str:
+    return name.removeprefix(_PREFIX)
+
+
+def _as_3_0(node: t.Any) -> t.Any:
+    """Rewrite what OpenAPI 3.0 lacks. No property has the name of such a keyword."""
+    if isinstance(node, list):
+        return [_as_3_0(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _as_3_0(value) for key, value in node.items()}
+    if "const" in found:
+        found["enum"] = [found.pop("const")]
+    if isinstance(found.get("examples"), list):
+        found["example"] = found.pop("examples")[0]
+    # OpenAPI 3.0 ignores everything beside a $ref.
+    if "$ref" in found and len(found) > 1:
+        found["allOf"] = [{"$ref": found.pop("$ref")}]
+    return found

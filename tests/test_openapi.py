@@ -7,7 +7,11 @@ import typing as t
 
 import pytest
 from flask import Flask
+from flask_jwt_extended import get_csrf_token
+from openapi_schema_validator import OAS30Validator
 from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
@@ -21,9 +25,18 @@ from .tokens import bearer
 from .tokens import INVALID_TOKEN
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
+from .tokens import Pair
 from .tokens import TOO_LARGE
 from .tokens import UNAVAILABLE
 from .tokens import validation_failed
+
+Version = t.Literal["3.0", "3.1"]
+
+VERSIONS: dict[Version, tuple[t.Any, t.Any]] = {
+    "3.0": (OpenAPIV30SpecValidator, OAS30Validator),
+    "3.1": (OpenAPIV31SpecValidator, OAS31Validator),
+}
+each_version = pytest.mark.parametrize("version", VERSIONS)
 
 SHOWN = "eyJhbGciOiJI…"
 
@@ -46,35 +59,41 @@ PROMISED = {
 }
 CASES = sorted(PROMISED)
 ANSWERS = [
-    "LoggedOut",
-    "ValidationFailed",
-    "ExternalAPIFailed",
-    "InvalidToken",
-    "ContentTooLarge",
-    "ServiceUnavailable",
+    "LogoutLoggedOut",
+    "LogoutValidationFailed",
+    "LogoutExternalAPIFailed",
+    "LogoutInvalidToken",
+    "LogoutContentTooLarge",
+    "LogoutServiceUnavailable",
 ]
 
 
-def responses() -> dict[str, t.Any]:
+def operation(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Read what a document says of the endpoint."""
+    return t.cast(dict[str, t.Any], document["paths"]["/auth/logout"]["post"])
+
+
+def responses(version: Version = "3.1") -> dict[str, t.Any]:
     """Read what is said of every status."""
-    return t.cast(
-        dict[str, t.Any], openapi()["paths"]["/auth/logout"]["post"]["responses"]
-    )
+    return t.cast(dict[str, t.Any], operation(openapi(version=version))["responses"])
 
 
-def examples() -> dict[str, tuple[str, t.Any]]:
+def examples(version: Version = "3.1") -> dict[str, tuple[str, t.Any]]:
     """Read every example of an answer: its status and its body."""
     return {
         name: (status, example["value"])
-        for status, response in responses().items()
+        for status, response in responses(version).items()
         for name, example in response["content"]["application/json"]["examples"].items()
     }
 
 
-def complaints(schema: dict[str, t.Any], value: t.Any) -> list[str]:
+def complaints(
+    schema: dict[str, t.Any], value: t.Any, version: Version = "3.1"
+) -> list[str]:
     """Hold a value against a schema of the document."""
-    whole = {**schema, "components": openapi()["components"]}
-    return [error.message for error in OAS31Validator(whole).iter_errors(value)]
+    # OpenAPI 3.0 ignores what is beside a reference, so this one has nothing beside it.
+    whole = {"allOf": [schema], "components": openapi(version=version)["components"]}
+    return [error.message for error in VERSIONS[version][1](whole).iter_errors(value)]
 
 
 def schema_of(model: str) -> dict[str, t.Any]:
@@ -121,8 +140,44 @@ def walk(node: t.Any) -> t.Iterator[t.Any]:
 
 
 @pytest.mark.parametrize("url_prefix", ["", "/auth", "/api/auth"])
-def test_the_document_is_valid(url_prefix: str) -> None:
-    validate(openapi(url_prefix=url_prefix))
+@pytest.mark.parametrize("cookies", [False, True])
+@each_version
+def test_the_document_is_valid(
+    version: Version, cookies: bool, url_prefix: str
+) -> None:
+    document = openapi(version=version, cookies=cookies, url_prefix=url_prefix)
+    assert document["openapi"].startswith(version)
+    validate(document, cls=VERSIONS[version][0])
+
+
+def test_openapi_3_1_is_the_default() -> None:
+    assert openapi() == openapi(version="3.1")
+
+
+def test_another_version_is_an_error() -> None:
+    with pytest.raises(ValueError) as info:
+        openapi(version=t.cast(t.Any, "2.0"))
+    assert str(info.value) == "Invalid version: '2.0'. Expected '3.0' or '3.1'."
+
+
+def test_openapi_3_0_has_no_keywords_of_later_versions() -> None:
+    for node in walk(openapi(version="3.0", cookies=True)):
+        if isinstance(node, dict):
+            assert not {"const", "$schema", "$defs"} & node.keys()
+            assert not isinstance(node.get("examples"), list)
+            assert not isinstance(node.get("type"), list)
+            assert node.get("type") != "null"
+            assert "$ref" not in node or len(node) == 1
+
+
+@each_version
+def test_the_names_of_components_have_a_prefix(version: Version) -> None:
+    document = openapi(version=version, cookies=True)
+    names = [name for kind in document["components"].values() for name in kind]
+    assert [name for name in names if not name.startswith("Logout")] == []
+    assert [name for name in names if name.startswith("LogoutLogout")] == []
+    # Some tools prefer a title to the name.
+    assert '"title"' not in json.dumps(document["components"])
 
 
 def test_the_arguments_arrive_in_the_document() -> None:
@@ -141,17 +196,152 @@ def test_the_defaults_are_those_of_the_settings(make_app: MakeApp) -> None:
 
 def test_the_operation_is_described() -> None:
     document = openapi()
-    operation = document["paths"]["/auth/logout"]["post"]
-    assert operation["operationId"] == "logout"
-    assert operation["summary"] and operation["description"]
-    assert operation["security"] == [{"accessToken": []}]
-    scheme = document["components"]["securitySchemes"]["accessToken"]
+    said = operation(document)
+    assert said["operationId"] == "logout"
+    assert said["summary"] and said["description"]
+    assert said["security"] == [{"LogoutAccessToken": []}]
+    (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     assert scheme["bearerFormat"] == "JWT"
-    assert operation["requestBody"]["required"] is True
+    assert said["requestBody"]["required"] is True
     described = {code: said["description"] for code, said in responses().items()}
     assert list(described) == ["200", "400", "401", "413", "503"]
     assert all(described.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "security"),
+    [
+        ({"cookies": True}, [["AccessToken"], ["AccessCookie", "CSRFToken"]]),
+        ({"cookies": True, "headers": False}, [["AccessCookie", "CSRFToken"]]),
+        (
+            {"cookies": True, "csrf_header_name": None},
+            [["AccessToken"], ["AccessCookie"]],
+        ),
+    ],
+)
+def test_cookies_are_described(
+    arguments: dict[str, t.Any], security: list[list[str]]
+) -> None:
+    document = openapi(**arguments)
+    groups = [[f"Logout{name}" for name in group] for group in security]
+    assert [[*group] for group in operation(document)["security"]] == groups
+    schemes = document["components"]["securitySchemes"]
+    assert list(schemes) == [name for group in groups for name in group]
+    assert operation(document)["requestBody"]["required"] is False
+    assert "required" not in document["components"]["schemas"]["LogoutRequest"]
+    for code, said in operation(document)["responses"].items():
+        assert ("Set-Cookie" in said["headers"]) is (code in ("200", "401"))
+
+
+def test_a_document_without_a_place_for_the_access_token_is_an_error() -> None:
+    with pytest.raises(ValueError) as info:
+        openapi(headers=False)
+    assert str(info.value) == (
+        "Invalid headers and cookies: both are False. Expected at least one of them to be"
+        " True, because every logout needs an access token."
+    )
+
+
+COOKIE_CONFIG: dict[str, t.Any] = {
+    "JWT_TOKEN_LOCATION": ["headers", "cookies"],
+    "JWT_ACCESS_COOKIE_NAME": "a",
+    "JWT_REFRESH_COOKIE_NAME": "r",
+    "JWT_ACCESS_CSRF_HEADER_NAME": "X-Proof",
+}
+
+
+def print_document(app: Flask, *options: str) -> dict[str, t.Any]:
+    """Run ``flask logout openapi``."""
+    result = app.test_cli_runner().invoke(args=["logout", "openapi", *options])
+    assert result.exit_code == 0, result.output
+    return t.cast(dict[str, t.Any], json.loads(result.stdout))
+
+
+def test_the_command_prints_the_version_that_is_asked_for(make_app: MakeApp) -> None:
+    app = make_app()
+    assert print_document(app) == openapi()
+    assert print_document(app, "--version", "3.0") == openapi(version="3.0")
+    result = app.test_cli_runner().invoke(
+        args=["logout", "openapi", "--version", "2.0"]
+    )
+    assert result.exit_code == 2
+    assert "'2.0' is not one of '3.0', '3.1'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [
+        ({"JWT_TOKEN_LOCATION": "cookies"}, {"cookies": True, "headers": False}),
+        ({"JWT_TOKEN_LOCATION": ["query_string"]}, {}),
+        (
+            COOKIE_CONFIG,
+            {
+                "cookies": True,
+                "access_cookie_name": "a",
+                "refresh_cookie_name": "r",
+                "csrf_header_name": "X-Proof",
+            },
+        ),
+        (
+            {"JWT_TOKEN_LOCATION": ["cookies"], "JWT_COOKIE_CSRF_PROTECT": False},
+            {"cookies": True, "headers": False, "csrf_header_name": None},
+        ),
+        (
+            {"JWT_TOKEN_LOCATION": ["cookies"], "JWT_CSRF_METHODS": ["PUT"]},
+            {"cookies": True, "headers": False, "csrf_header_name": None},
+        ),
+    ],
+)
+def test_the_command_reads_where_the_app_expects_tokens(
+    make_app: MakeApp, config: dict[str, t.Any], arguments: dict[str, t.Any]
+) -> None:
+    assert print_document(make_app(**config)) == openapi(**arguments)
+
+
+def send(
+    app: Flask, document: dict[str, t.Any], pair: Pair, schemes: t.Iterable[str]
+) -> TestResponse:
+    """Log out as a document says, with these security schemes and a refresh cookie."""
+    client = app.test_client()
+    headers: dict[str, str] = {}
+    for name in schemes:
+        scheme = document["components"]["securitySchemes"][name]
+        if scheme["type"] == "http":
+            headers |= bearer(pair.access)
+        elif scheme["in"] == "cookie":
+            client.set_cookie(scheme["name"], pair.access)
+        else:
+            with app.app_context():
+                headers[scheme["name"]] = get_csrf_token(pair.access)
+    (parameter,) = operation(document)["parameters"]
+    client.set_cookie(parameter["name"], pair.refresh)
+    return client.post("/auth/logout", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "status"),
+    [
+        (["LogoutAccessToken"], 200),
+        (["LogoutAccessCookie", "LogoutCSRFToken"], 200),
+        (["LogoutAccessCookie"], 401),
+        (["LogoutCSRFToken"], 401),
+    ],
+)
+@each_version
+def test_a_request_needs_the_documented_schemes(
+    make_app: MakeApp, version: Version, schemes: list[str], status: int
+) -> None:
+    app = make_app(**COOKIE_CONFIG)
+    document = print_document(app, "--version", version)
+    documented = [[*group] for group in operation(document)["security"]]
+    assert (schemes in documented) is (status == 200)
+    response = send(app, document, make_pair(app), schemes)
+    assert response.status_code == status
+    said = operation(document)["responses"][str(status)]
+    content = said["content"][response.content_type]
+    assert complaints(content["schema"], response.get_json(), version) == []
+    assert ("Set-Cookie" in response.headers) is (status == 200)
 
 
 def test_every_attribute_is_described() -> None:
@@ -174,26 +364,30 @@ def test_every_error_code_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_example_keeps_to_its_schema(case: str) -> None:
-    status, body = examples()[case]
-    content = responses()[status]["content"]["application/json"]
-    assert complaints(content["schema"], body) == []
+@each_version
+def test_an_example_keeps_to_its_schema(version: Version, case: str) -> None:
+    status, body = examples(version)[case]
+    content = responses(version)[status]["content"]["application/json"]
+    assert complaints(content["schema"], body, version) == []
     assert str(body["code"]) == status
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_real_answer_keeps_to_the_document(make_app: MakeApp, case: str) -> None:
+@each_version
+def test_a_real_answer_keeps_to_the_document(
+    make_app: MakeApp, version: Version, case: str
+) -> None:
     response = cause(make_app(MAX_CONTENT_LENGTH=20_000), case)
-    status, body = examples()[case]
+    status, body = examples(version)[case]
     assert (str(response.status_code), response.data) == (status, PROMISED[case])
     assert list(response.get_json()) == ["code", "message", "data"]
-    said = responses()[status]
+    said = responses(version)[status]
     content = said["content"][response.content_type]
-    assert complaints(content["schema"], response.get_json()) == []
+    assert complaints(content["schema"], response.get_json(), version) == []
     for name, header in said["headers"].items():
         value: str | int = response.headers[name]
         value = int(value) if header["schema"]["type"] == "integer" else value
-        assert complaints(header["schema"], value) == []
+        assert complaints(header["schema"], value, version) == []
 
 
 @pytest.mark.parametrize(
@@ -223,25 +417,34 @@ def test_headers_are_documented() -> None:
 
 
 @pytest.mark.parametrize("model", ANSWERS)
-def test_an_answer_has_exactly_code_message_and_data(model: str) -> None:
+@each_version
+def test_an_answer_has_exactly_code_message_and_data(
+    version: Version, model: str
+) -> None:
+    def objections(body: t.Any) -> list[str]:
+        return complaints(schema_of(model), body, version)
+
     bodies = [body for _, body in examples().values()]
-    good = next(body for body in bodies if complaints(schema_of(model), body) == [])
+    good = next(body for body in bodies if objections(body) == [])
     assert list(good) == ["code", "message", "data"]
     for name in good:
         less = {key: value for key, value in good.items() if key != name}
-        assert complaints(schema_of(model), less) != []
-    assert complaints(schema_of(model), {**good, "more": 1}) != []
-    assert complaints(schema_of(model), {**good, "code": 418}) != []
-    assert complaints(schema_of(model), {**good, "message": "other"}) != []
-    assert complaints(schema_of(model), {**good, "data": {"more": 1}}) != []
+        assert objections(less) != []
+    assert objections({**good, "more": 1}) != []
+    assert objections({**good, "code": 418}) != []
+    assert objections({**good, "message": "other"}) != []
+    assert objections({**good, "data": {"more": 1}}) != []
 
 
-def test_external_details_may_be_any_json_and_may_be_left_out() -> None:
-    schema = schema_of("ExternalAPIErrorData")
+@each_version
+def test_external_details_may_be_any_json_and_may_be_left_out(
+    version: Version,
+) -> None:
+    schema = schema_of("LogoutExternalAPIErrorData")
     data: dict[str, t.Any] = {"type": "external_api_error", "errors": []}
-    assert complaints(schema, data) == []
+    assert complaints(schema, data, version) == []
     for details in (None, 1, "x", [1], {"a": {"b": None}}):
-        assert complaints(schema, {**data, "details": details}) == []
+        assert complaints(schema, {**data, "details": details}, version) == []
 
 
 @pytest.mark.parametrize(
@@ -268,11 +471,13 @@ def test_the_request_is_described_as_it_is_checked(
     )
     message = response.get_json()["data"]["errors"][0]["message"]
     assert (message == "invalid") is is_taken
-    assert (complaints(schema_of("LogoutRequest"), body) == []) is is_taken
+    for version in VERSIONS:
+        objections = complaints(schema_of("LogoutRequest"), body, version)
+        assert (objections == []) is is_taken
 
 
 def test_a_document_is_the_callers_own() -> None:
-    mine, untouched = openapi(), json.dumps(openapi())
-    for node in walk(mine):
+    untouched = json.dumps(openapi(cookies=True))
+    for node in walk(openapi(cookies=True)):
         node.clear()
-    assert json.dumps(openapi()) == untouched
+    assert json.dumps(openapi(cookies=True)) == untouched

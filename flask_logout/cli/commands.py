@@ -8,12 +8,14 @@ import typing as t
 from datetime import datetime
 
 import click
+from flask import current_app
 from flask.cli import AppGroup
 
 from .. import clock
 from .. import tokens
 from ..exceptions import InvalidTokenError
 from ..openapi_document import openapi
+from ..openapi_security import read_locations
 from ..revocation import merge
 from ..revocation import Revocation
 from ..service import LogoutService
@@ -221,15 +223,28 @@ def _check(service: LogoutService, /) -> None:
 
 
 @logout.command("openapi")
+@click.option(
+    "--version",
+    type=click.Choice(["3.0", "3.1"]),
+    default="3.1",
+    show_default=True,
+    help="The version of OpenAPI.",
+)
 @pass_service
-def _openapi(service: LogoutService, /) -> None:
-    """Print the OpenAPI document of the endpoint, as JSON."""
+def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> None:
+    """Print the OpenAPI document of the endpoint, as JSON.
+
+    The document follows the settings of the app, such as LOGOUT_URL_PREFIX and
+    JWT_TOKEN_LOCATION.
+    """
     settings = service.settings
     if not settings.endpoints:
         raise click.ClickException("LOGOUT_ENDPOINTS is empty: there is no endpoint.")
     document = openapi(
+        version=version,
         url_prefix=settings.url_prefix,
         max_token_length=settings.max_token_length,
         require_refresh_token=settings.require_refresh_token,
+        **read_locations(current_app.config),
     )
     click.echo(json.dumps(document, indent=2))

@@ -1,0 +1,97 @@
+"""What the OpenAPI document says about where a client sends its tokens."""
+
+from __future__ import annotations
+
+import typing as t
+
+_Json = dict[str, t.Any]
+
+
+def make_schemes(
+    headers: bool,
+    cookies: bool,
+    access_cookie_name: str,
+    csrf_header_name: str | None,
+) -> list[_Json]:
+    """Make the security schemes of the access token, one group for each location.
+
+    :param headers: whether the app accepts it in the ``Authorization`` header.
+    :param cookies: whether the app accepts it in a cookie.
+    :param access_cookie_name: the name of that cookie.
+    :param csrf_header_name: the header with the CSRF token that the app requires with
+        the cookie, or ``None`` if it requires none.
+    :returns: groups of schemes by name. A request must satisfy all schemes of one group.
+    :raises ValueError: ``headers`` and ``cookies`` are both ``False``.
+    """
+    if not (headers or cookies):
+        raise ValueError(
+            "Invalid headers and cookies: both are False. Expected at least one of them"
+            " to be True, because every logout needs an access token."
+        )
+    bearer: _Json = {
+        "LogoutAccessToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The access token of the login that ends.",
+        }
+    }
+    cookie: _Json = {
+        "LogoutAccessCookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": access_cookie_name,
+            "description": "The access token of the login that ends.",
+        }
+    }
+    if csrf_header_name is not None:
+        cookie["LogoutCSRFToken"] = {
+            "type": "apiKey",
+            "in": "header",
+            "name": csrf_header_name,
+            "description": "The `csrf` claim of the access token in the cookie.",
+        }
+    return [bearer] * headers + [cookie] * cookies
+
+
+def add_cookies(operation: _Json, refresh_cookie_name: str) -> None:
+    """Describe the refresh token in a cookie, and the responses that unset cookies.
+
+    :param operation: the operation, which this changes.
+    :param refresh_cookie_name: the name of the cookie.
+    """
+    operation["parameters"] = [
+        {
+            "name": refresh_cookie_name,
+            "in": "cookie",
+            "description": "The refresh token, used if the body does not have one.",
+            "schema": {"type": "string"},
+        }
+    ]
+    for code in ("200", "401"):
+        operation["responses"][code]["headers"]["Set-Cookie"] = {
+            "description": "Unsets the cookies of the request whose token is revoked or"
+            " has expired.",
+            "schema": {"type": "string"},
+        }
+
+
+def read_locations(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Read where an app expects its tokens.
+
+    :param config: the config of the app.
+    :returns: the arguments of :func:`.openapi` that describe it. No security scheme
+        describes a token in the body, so an app that expects its tokens only there, or
+        only in the query string, is described like one that expects them in a header.
+    """
+    locations = config["JWT_TOKEN_LOCATION"]
+    has_csrf = (
+        config["JWT_COOKIE_CSRF_PROTECT"] and "POST" in config["JWT_CSRF_METHODS"]
+    )
+    return {
+        "headers": "headers" in locations or "cookies" not in locations,
+        "cookies": "cookies" in locations,
+        "access_cookie_name": config["JWT_ACCESS_COOKIE_NAME"],
+        "refresh_cookie_name": config["JWT_REFRESH_COOKIE_NAME"],
+        "csrf_header_name": config["JWT_ACCESS_CSRF_HEADER_NAME"] if has_csrf else None,
+    }
