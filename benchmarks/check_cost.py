@@ -38,11 +38,11 @@ def measure(database: str, url: str, *, rows: int, rounds: int) -> list[Row]:
     :returns: a line for the recipe and one for us.
     """
     recipe: Kind = "redis recipe" if database == "Redis" else "database recipe"
-    kinds: list[Kind] = ["none", recipe, "strict"]
+    kinds: list[Kind] = ["none", recipe, "Flask-Logout"]
     apps = {kind: make_app(kind, url) for kind in kinds}
     if database != "Redis":
         fill_recipe(apps[recipe], rows)
-        fill(apps["strict"], rows)
+        fill(apps["Flask-Logout"], rows)
     callers: dict[str, t.Callable[[], None]] = {
         kind: make_caller(app) for kind, app in apps.items()
     }
@@ -50,7 +50,7 @@ def measure(database: str, url: str, *, rows: int, rounds: int) -> list[Row]:
     base = overheads(samples, recipe, "none")
     return [
         _line(database, kind, samples[kind], overheads(samples, kind, "none"), base)
-        for kind in (recipe, "strict")
+        for kind in (recipe, "Flask-Logout")
     ]
 
 
@@ -62,7 +62,7 @@ def _line(
     base: t.Sequence[float],
 ) -> Row:
     quotient = ratio(overhead, base)
-    target = TARGETS[database] if kind == "strict" else None
+    target = TARGETS[database] if kind == "Flask-Logout" else None
     return {
         "database": database,
         "check": kind,

@@ -10,21 +10,15 @@ from .purge import P99_TARGET
 from .reporting import Row
 from .scale import TARGET as SCALE_TARGET
 
-_TEXT, _THEIRS, _OURS = "#7a7a7a", "#c9793c", "#2c9a72"
+_TEXT, _THEIRS, _OURS = "#595959", "#9c4f14", "#1a7553"
 _SHADES = {
     "none": _TEXT,
     "database recipe": _THEIRS,
-    "redis recipe": "#b59a2b",
-    "strict": _OURS,
-    "mirrored": "#3f8fd1",
+    "redis recipe": "#7a6708",
+    "Flask-Logout": _OURS,
+    "Flask-Logout, mirror on": "#1f68a8",
 }
-_NAMES = {
-    "none": "no check at all",
-    "database recipe": "database recipe",
-    "redis recipe": "Redis recipe",
-    "strict": "Flask-Logout",
-    "mirrored": "Flask-Logout, mirror on",
-}
+_NAMES = {"none": "no check at all", "redis recipe": "Redis recipe"}
 STYLE: dict[t.Any, t.Any] = {
     "font.family": "sans-serif",
     "font.size": 11,
@@ -51,7 +45,7 @@ def draw_check_cost(axes: Axes, rows: t.Sequence[Row]) -> None:
     :param axes: where.
     :param rows: of ``check_cost``.
     """
-    ours = [row for row in rows if row["check"] == "strict"]
+    ours = [row for row in rows if row["check"] == "Flask-Logout"]
     sql = [_number(row, "ratio") for row in ours if row["database"] != "Redis"]
     axes.set_title(
         f"A check costs {min(sql):.0%} to {max(sql):.0%} of the database recipe's"
@@ -65,7 +59,7 @@ def draw_logout_cost(axes: Axes, rows: t.Sequence[Row]) -> None:
     :param axes: where.
     :param rows: of ``logout_cost``.
     """
-    ours = [_number(row, "ratio") for row in rows if row["logout"] == "strict"]
+    ours = [_number(row, "ratio") for row in rows if row["logout"] == "Flask-Logout"]
     axes.set_title(
         f"A logout of both tokens takes {min(ours):.0%} to {max(ours):.0%}"
         " of the recipe's time"
@@ -87,13 +81,13 @@ def draw_scale(axes: Axes, rows: t.Sequence[Row]) -> None:
     axes.set_title(
         f"{times:,.0f} times the rows: a check adds {worst:.2f} times as much to a request"
     )
-    for row, color in zip(large, (_OURS, "#3f8fd1", _THEIRS), strict=False):
+    for row, color in zip(large, (_OURS, "#1f68a8", _THEIRS), strict=False):
         sizes, costs = (small, _number(row, "rows")), (1.0, _number(row, "ratio"))
         axes.plot(sizes, costs, "o-", color=color, linewidth=2.5)
         label = f"{row['database']} {costs[1]:.2f}"
         _label(axes, label, (sizes[1], costs[1]), color)
     axes.axhline(SCALE_TARGET, color=_TEXT, linestyle=":")
-    words = f"the most we allow ourselves: {SCALE_TARGET:g}"
+    words = f"target: at most {SCALE_TARGET:g}"
     axes.annotate(words, (small, SCALE_TARGET + 0.02))
     axes.set(xscale="log", ylim=(0, 1.6), xlim=(small * 0.8, small * times * 6))
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -143,7 +137,7 @@ def draw_purge(axes: Axes, rows: t.Sequence[Row]) -> None:
         _label(axes, label, (max(value, P99_TARGET), place), _OURS)
     axes.set_yticks(range(len(rows)), [str(row["database"]) for row in reversed(rows)])
     axes.axvline(P99_TARGET, color=_TEXT, linestyle=":")
-    words = f"the most we allow ourselves: {P99_TARGET:g}"
+    words = f"target: at most {P99_TARGET:g}"
     axes.annotate(words, (P99_TARGET + 0.05, len(rows) - 0.45))
     axes.set(xlabel="p99 of checks during a purge, as a multiple of idle")
     axes.set(xlim=(0, max(6, worst * 1.6)), ylim=(-0.6, len(rows) - 0.2))
@@ -161,7 +155,7 @@ def draw_load(axes: Axes, rows: t.Sequence[Row]) -> None:
         for row in rows
         if row["delay_ms"] == slowest
     }
-    gain = at_last["strict"] / at_last["database recipe"]
+    gain = at_last["Flask-Logout"] / at_last["database recipe"]
     axes.set_title(
         f"With {slowest:g} ms to the database: {gain:.1f} times the recipe's requests"
     )
@@ -191,12 +185,13 @@ def _draw_bars(
     databases = list(dict.fromkeys(str(row["database"]) for row in rows))
     axes.set_yticks([-3 * i - 0.5 for i in range(len(databases))], databases)
     for row in rows:
-        is_ours = row[kind] == "strict"
+        is_ours = row[kind] == "Flask-Logout"
         place = -3 * databases.index(str(row["database"])) - (1 if is_ours else 0)
         length = max(_number(row, value), 0)
         color = _OURS if is_ours else _THEIRS
         axes.barh(place, length, color=color, height=0.85)
-        label = f"{length:,.0f} {_NAMES[str(row[kind])]}"
+        name = str(row[kind])
+        label = f"{length:,.0f} {_NAMES.get(name, name)}"
         _label(axes, label, (length, place), color)
     axes.set_xlim(0, max(_number(row, value) for row in rows) * 1.5)
     axes.set_xlabel(unit)
@@ -208,7 +203,7 @@ def _label_ends(axes: Axes, x: float, ends: t.Sequence[tuple[float, str]]) -> No
     below = -gap
     for y, kind in sorted(ends):
         below = max(y, below + gap)
-        _label(axes, _NAMES[kind], (x, below), _SHADES[kind])
+        _label(axes, _NAMES.get(kind, kind), (x, below), _SHADES[kind])
 
 
 def _label(axes: Axes, text: str, at: tuple[float, float], color: str) -> None:

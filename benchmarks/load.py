@@ -136,7 +136,7 @@ def _time_trip(url: str, port: int) -> float:
 
 def _kinds() -> list[Kind]:
     has_mirror = find_spec("rbloom") is not None
-    return [kind for kind in KINDS if kind != "mirrored" or has_mirror]
+    return [kind for kind in KINDS if kind != "Flask-Logout, mirror on" or has_mirror]
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ def main() -> None:
     with new_database("PostgreSQL") as url, new_database("Redis") as redis_url:
         if url is not None:
             fill_recipe(make_app("database recipe", url), _ROWS)
-            fill(make_app("strict", url), _ROWS)
+            fill(make_app("Flask-Logout", url), _ROWS)
         places = {
             kind: redis_url if kind == "redis recipe" else url for kind in _kinds()
         }

@@ -32,7 +32,7 @@ def measure(database: str, url: str, *, rounds: int) -> list[Row]:
     :returns: a line for the recipe and one for us.
     """
     recipe: Kind = "redis recipe" if database == "Redis" else "database recipe"
-    apps = {kind: make_app(kind, url) for kind in (recipe, "strict")}
+    apps = {kind: make_app(kind, url) for kind in (recipe, "Flask-Logout")}
     count = (rounds + 1) * _CALLS
     callers: dict[str, t.Callable[[], None]] = {
         kind: make_logout(app, kind, count) for kind, app in apps.items()
@@ -45,7 +45,7 @@ def measure(database: str, url: str, *, rounds: int) -> list[Row]:
             {
                 "database": database,
                 "logout": kind,
-                "requests": 1 if kind == "strict" else 2,
+                "requests": 1 if kind == "Flask-Logout" else 2,
                 "logout_us": middle.median * 1e6,
                 "us_low": middle.low * 1e6,
                 "us_high": middle.high * 1e6,

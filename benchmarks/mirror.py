@@ -77,8 +77,8 @@ def measure_worker(url: str, rounds: int) -> Row:
     :param rounds: how many rounds of requests, 1 or more.
     :returns: the figures.
     """
-    app, plain = make_app("mirrored", url), make_app("none", url)
-    apps = {"none": plain, "mirrored": app}
+    app, plain = make_app("Flask-Logout, mirror on", url), make_app("none", url)
+    apps = {"none": plain, "Flask-Logout, mirror on": app}
     mirror = t.cast(Mirror, app.extensions["logout"].store)
     with app.app_context():
         # What a worker without a mirror has, too: a connection and its cache.
@@ -91,11 +91,13 @@ def measure_worker(url: str, rounds: int) -> Row:
         peak = _rebuild(mirror)
         false_positives = _count_false_positives(mirror)
     samples = _ask(apps, rounds)
-    quotient = paired_ratio(samples["mirrored"], samples["none"])
+    quotient = paired_ratio(samples["Flask-Logout, mirror on"], samples["none"])
     crowd = _ask(apps, rounds, visitors=_CROWD)
-    crowd_quotient = paired_ratio(crowd["mirrored"], crowd["none"])
+    crowd_quotient = paired_ratio(crowd["Flask-Logout, mirror on"], crowd["none"])
     served_samples = _ask_served(apps, rounds)
-    served_quotient = paired_ratio(served_samples["mirrored"], served_samples["none"])
+    served_quotient = paired_ratio(
+        served_samples["Flask-Logout, mirror on"], served_samples["none"]
+    )
     check_us = _time_check(app, mirror) * 1e6
     return {
         "fill_keys_per_s": keys_per_s,
@@ -136,7 +138,7 @@ def _ask_served(apps: t.Mapping[str, Flask], rounds: int) -> Samples:
 
 
 def _prepare(url: str, size: int) -> None:
-    app = make_app("mirrored", url)
+    app = make_app("Flask-Logout, mirror on", url)
     start = time.monotonic()
     fill(app, size)
     # The table was filled within an instant, as no app does: news begin after it.

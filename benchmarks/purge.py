@@ -43,7 +43,7 @@ def measure(database: str, url: str, *, rows: int, purgers: int) -> Row:
     :param purgers: how many processes purge side by side, 1 or more.
     :returns: a line.
     """
-    app = make_app("strict", url)
+    app = make_app("Flask-Logout", url)
     fill(app, rows, expired_percent=50)
     crew = [_Purger(url) for _ in range(purgers)]
     idle_until = time.perf_counter() + _IDLE_SECONDS
@@ -111,7 +111,7 @@ class _Purger:
 
 
 def _purge(url: str, parent: Connection) -> None:
-    app = make_app("strict", url)
+    app = make_app("Flask-Logout", url)
     state = app.extensions["logout"]
     with app.app_context():
         # The connection is there before the clock runs.

@@ -23,7 +23,9 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 
-Kind = t.Literal["none", "database recipe", "redis recipe", "strict", "mirrored"]
+Kind = t.Literal[
+    "none", "database recipe", "redis recipe", "Flask-Logout", "Flask-Logout, mirror on"
+]
 KINDS: tuple[Kind, ...] = t.get_args(Kind)
 """No hook, the two recipes, and us: asking at every request, and with the mirror."""
 
@@ -59,7 +61,7 @@ def make_app(kind: Kind, url: str) -> Flask:
     elif kind != "none":
         if is_redis:
             app.config["LOGOUT_STORE_URI"] = url
-        if kind == "mirrored":
+        if kind == "Flask-Logout, mirror on":
             app.config["LOGOUT_MAX_STALENESS"] = STALENESS
         LogoutExtension(app)
     app.add_url_rule("/protected", view_func=protected)

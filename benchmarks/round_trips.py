@@ -93,7 +93,7 @@ def measure(database: str, url: str) -> t.Iterator[Row]:
         with _counting(port_of(url)) as counter:
             place = sa.make_url(with_port(url, counter.server_address[1]))
             named = place.set(drivername=driver).render_as_string(hide_password=False)
-            kinds: tuple[Kind, ...] = (recipe, "strict")
+            kinds: tuple[Kind, ...] = (recipe, "Flask-Logout")
             for kind in kinds:
                 app = make_app(kind, named)
                 calls = {
@@ -102,7 +102,7 @@ def measure(database: str, url: str) -> t.Iterator[Row]:
                 }
                 for name, call in calls.items():
                     trips = _count(counter, call)
-                    target = TARGETS[name] if kind == "strict" else None
+                    target = TARGETS[name] if kind == "Flask-Logout" else None
                     yield {
                         "driver": driver,
                         "of": kind,

@@ -51,7 +51,7 @@ def measure(database: str, sizes: t.Sequence[int], *, rounds: int) -> list[Row]:
             url = stack.enter_context(new_database(database))
             if url is None:
                 return []
-            apps[size] = make_app("strict", url)
+            apps[size] = make_app("Flask-Logout", url)
             start = time.perf_counter()
             fill(apps[size], size)
             seconds[size] = time.perf_counter() - start

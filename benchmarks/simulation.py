@@ -84,7 +84,7 @@ def measure_row_size(database: str, rows: int) -> list[Row]:
     with new_database(database) as url:
         if url is None:
             return []
-        fill(make_app("strict", url), rows)
+        fill(make_app("Flask-Logout", url), rows)
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.connect() as connection:
             size = connection.scalar(sa.text(_SIZES[database])) or 0
@@ -107,7 +107,7 @@ def measure_partitions(database: str, rows: int, rounds: int) -> list[Row]:
             return []
         apps = {}
         for name, url in {"plain": plain_url, "parted": parted_url}.items():
-            apps[name] = make_app("strict", url)
+            apps[name] = make_app("Flask-Logout", url)
             fill(apps[name], rows)
         today = datetime.now(timezone.utc).replace(tzinfo=None)
         days = {f"day_{i}": today + timedelta(days=i) for i in range(32)}
