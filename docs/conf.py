@@ -22,3 +22,5 @@ html_title = f"{project} {version}"
 html_copy_source = False
 html_show_sourcelink = False
 html_sidebars = {"**": ["localtoc.html", "relations.html", "searchbox.html"]}
+html_static_path = ["_static"]
+html_css_files = ["flask-logout.css"]
