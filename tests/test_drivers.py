@@ -43,7 +43,7 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
-PAGE = Path(__file__).parent.parent / "docs" / "explanation/operations.rst"
+PAGE = Path(__file__).parent.parent / "docs" / "explanation/databases.rst"
 TIMEOUT = 1.0
 # What a busy machine may need in addition. The proxy stalls for longer.
 SLACK = 10.0
