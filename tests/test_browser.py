@@ -11,22 +11,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from .programs import find_program
+from .chromium import open_browser
 from .test_example import copy_example
 from .test_example import run_example
 from .test_example import Server
 
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +33,7 @@ def browser(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[webdriver.Chrome]:
     """Chromium, with a profile of its own and the window of a phone."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = find_program("chromium", "chromium")
-    service = webdriver.ChromeService(find_program("chromedriver", "chromium-driver"))
-    for flag in FLAGS:
-        options.add_argument(flag)
-    profile = tmp_path_factory.mktemp("profile")
-    options.add_argument(f"--user-data-dir={profile}")
-    with webdriver.Chrome(options, service) as browser:
+    with open_browser(tmp_path_factory.mktemp("profile")) as browser:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
         yield browser
 
