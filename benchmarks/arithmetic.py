@@ -51,7 +51,7 @@ def simulate_month(logouts_per_day: int, *, purge_every: int, batch: int) -> lis
             live = sum(expiry >= now for expiry in table)
             worst = max(worst, len(table) / live)
     of = f"{logouts_per_day:,} logouts a day, the second month"
-    return [make_line("rows in the table, at the worst", of, worst, "x live rows")]
+    return [make_line("rows in the table, at most", of, worst, "x live rows")]
 
 
 def measure_mirror() -> list[Row]:
@@ -85,7 +85,7 @@ def work_out(users: int) -> list[Row]:
     of = f"{users:,} users"
     return [
         make_line("logouts", of, logouts_per_day / 86_400, "a second"),
-        make_line("logouts at the peak, three times that", of, peak, "a second"),
+        make_line("logouts at the peak, three times as many", of, peak, "a second"),
         make_line("live rows, one per logout (session_claims)", of, live, "rows"),
         make_line(
             "memory of the mirror", of, live * bits_per_key / 8 / 1e9, "GB per worker"

@@ -63,13 +63,19 @@ def _save(draw: drawing.Draw, rows: t.Sequence[Row], path: Path) -> None:
 def _write_table(rows: t.Sequence[Row], columns: t.Sequence[str], path: Path) -> None:
     lines = [
         ".. csv-table::",
+        "    :class: figures",
         "    :header-rows: 1",
         "",
         "    " + ", ".join(f'"{name.replace("_", " ")}"' for name in columns),
     ]
     for row in rows:
-        lines.append("    " + ", ".join(f'"{show(row[name])}"' for name in columns))
+        lines.append("    " + ", ".join(f'"{_cell(row[name])}"' for name in columns))
     path.write_text("\n".join(lines) + "\n")
+
+
+def _cell(value: object) -> str:
+    # A hyphen would begin a list.
+    return "—" if value is None else show(value)
 
 
 def main() -> None:
