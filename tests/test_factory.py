@@ -156,3 +156,13 @@ def test_a_timeout_that_is_too_long_for_the_mirror_is_an_error(
     )
     make_app(**config, LOGOUT_STORE_URI="redis://127.0.0.1:1")
     make_app(**{**config, "LOGOUT_TIMEOUT": 10})
+
+
+def test_a_database_of_its_own_in_memory_is_an_error(make_app: MakeApp) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_app(LOGOUT_STORE_URI="sqlite://")
+    assert str(caught.value) == (
+        "Invalid LOGOUT_STORE_URI: sqlite:// is a database in the memory of one process,"
+        " so no other worker would see its revocations. Expected a file, such as"
+        " sqlite:///logout.db, which is in the app's instance folder."
+    )
