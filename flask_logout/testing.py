@@ -1,7 +1,7 @@
-"""The pytest plugin for the test suites of apps that use this package.
+"""A pytest plugin for testing apps that use Flask-Logout.
 
-pytest imports this module at every run, whatever is tested, so it imports nothing but
-pytest here; what a fixture needs is imported when the fixture is used.
+pytest imports this module in every run, so the top of it imports only pytest. Each
+fixture imports what it needs when a test uses it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ if t.TYPE_CHECKING:
     from .stores import Store
 
 _NO_APP = """\
-The logout_ fixtures need a fixture "app" that gives the Flask app under test. Define it
-in conftest.py, or define "logout_app" where yours has another name:
+The logout_ fixtures need a fixture "app" that returns the Flask app under test. Define
+it in conftest.py. If your fixture has another name, define "logout_app" to return its
+app.
 
     @pytest.fixture
     def app():
         return create_app()"""
 
 _NO_EXTENSION = """\
-What the fixture "app" gives is not a Flask app with a LogoutExtension. Call
-LogoutExtension(app), or init_app(app), before the fixture returns the app."""
+The fixture "app" didn't return a Flask app that has a LogoutExtension. Call
+LogoutExtension(app) or init_app(app) before the fixture returns the app."""
 
 
 class TokenPair(t.NamedTuple):
-    """The two tokens of one login; its ``repr`` does not show them."""
+    """An access token and a refresh token. Its ``repr`` doesn't show them."""
 
     access: str
     """The encoded access token."""
@@ -46,47 +47,49 @@ class TokenPair(t.NamedTuple):
 
 
 class MakePair(t.Protocol):
-    """What ``logout_make_pair`` and its kin give."""
+    """The type of ``logout_make_pair`` and the other fixtures that make pairs."""
 
     def __call__(self, identity: t.Any, /, **claims: t.Any) -> TokenPair:
-        """Make a pair of tokens as the app does, inside or outside an app context.
+        """Make a pair of tokens as the app does, with or without an app context.
 
-        :param identity: what ``create_access_token`` takes.
-        :param **claims: what both tokens carry besides; it wins over the app's loaders.
+        :param identity: the identity to pass to ``create_access_token``.
+        :param **claims: additional claims of both tokens. They override the claims
+            that the app's loaders add.
         :returns: the pair.
         """
 
 
 class AssertTokens(t.Protocol):
-    """What ``logout_assert_revoked`` and ``logout_assert_not_revoked`` give."""
+    """The type of ``logout_assert_revoked`` and ``logout_assert_not_revoked``."""
 
     def __call__(self, token: str, *others: str) -> None:
-        """Fail the test unless it is so for each of the tokens.
+        """Fail the test if the assertion is false for any of the tokens.
 
-        :param token: an access or refresh token, expired or not; ``*pair`` for both.
-        :param *others: more of them.
-        :raises AssertionError: it is not so, or one is not a token of the app; the
-            message holds no token.
+        :param token: an access or refresh token, which may have expired. Pass ``*pair``
+            to check both.
+        :param *others: more tokens.
+        :raises AssertionError: the assertion is false, or a token is not valid in this
+            app. The message doesn't contain the token.
         :raises StoreUnavailableError: the store did not answer.
         """
 
 
 MakeHeaders = t.Callable[[t.Union[TokenPair, str]], dict[str, str]]
-"""What ``logout_headers`` gives."""
+"""The type of ``logout_headers``."""
 
 LogOut = t.Callable[[TokenPair], "TestResponse"]
-"""What ``logout_log_out`` gives."""
+"""The type of ``logout_log_out``."""
 
 StopStore = t.Callable[[], "AbstractContextManager[None]"]
-"""What ``logout_store_unavailable`` gives."""
+"""The type of ``logout_store_unavailable``."""
 
 CleanUp = t.Callable[[], None]
-"""What ``logout_clean_up`` gives."""
+"""The type of ``logout_clean_up``."""
 
 
 @pytest.fixture
 def logout_app(request: pytest.FixtureRequest) -> Flask:
-    """The app under test: what the fixture app gives. Override it for another one."""
+    """The Flask app under test. Override this if your fixture isn't named "app"."""
     try:
         app = request.getfixturevalue("app")
     except pytest.FixtureLookupError as e:
@@ -100,7 +103,7 @@ def logout_app(request: pytest.FixtureRequest) -> Flask:
 
 @pytest.fixture
 def logout_client(logout_app: Flask) -> FlaskClient:
-    """The client of logout_log_out: the app's own, without the cookies of another."""
+    """The test client that logout_log_out uses. It doesn't store cookies."""
     return logout_app.test_client(use_cookies=False)
 
 
@@ -112,7 +115,7 @@ def logout_make_pair(logout_app: Flask) -> MakePair:
 
 @pytest.fixture
 def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
-    """Make a pair whose tokens share a session, as session_claims() ties them."""
+    """Make a pair with the claims of session_claims(), as a login does."""
     from .login import session_claims
 
     return lambda identity, /, **claims: logout_make_pair(
@@ -122,7 +125,7 @@ def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
 
 @pytest.fixture
 def logout_make_expired_pair(logout_app: Flask) -> MakePair:
-    """Make a pair that has expired, longer ago than any leeway or grace of the app."""
+    """Make a pair that expired before any leeway or grace period of the app."""
     from datetime import timedelta
 
     from .jwt_settings import read_leeway
@@ -135,25 +138,25 @@ def logout_make_expired_pair(logout_app: Flask) -> MakePair:
 
 @pytest.fixture
 def logout_make_foreign_pair(logout_make_pair: MakePair) -> MakePair:
-    """Make a pair whose signatures are not of the app's key."""
+    """Make a pair with invalid signatures."""
     return _changed(logout_make_pair, lambda a, r: TokenPair(_forge(a), _forge(r)))
 
 
 @pytest.fixture
 def logout_make_malformed_pair(logout_make_pair: MakePair) -> MakePair:
-    """Make a pair of tokens whose last part is lost."""
+    """Make a pair of tokens without their last part, the signature."""
     return _changed(logout_make_pair, lambda a, r: TokenPair(_cut(a), _cut(r)))
 
 
 @pytest.fixture
 def logout_make_swapped_pair(logout_make_pair: MakePair) -> MakePair:
-    """Make a pair of tokens of the wrong type, each in the place of the other."""
+    """Make a pair in which the access token and the refresh token are swapped."""
     return _changed(logout_make_pair, lambda a, r: TokenPair(access=r, refresh=a))
 
 
 @pytest.fixture
 def logout_headers(logout_app: Flask) -> MakeHeaders:
-    """Make the headers that carry the access token of a pair, or any one token."""
+    """Make request headers with the access token of a pair, or with a single token."""
 
     def make_headers(token: TokenPair | str) -> dict[str, str]:
         with _context(logout_app):
@@ -164,7 +167,7 @@ def logout_headers(logout_app: Flask) -> MakeHeaders:
 
 @pytest.fixture
 def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
-    """Log a pair out at the app's own route, and return the response."""
+    """Send a logout request to the app and return the response."""
 
     def log_out(pair: TokenPair) -> TestResponse:
         rule = next(logout_app.url_map.iter_rules("logout.logout")).rule
@@ -177,27 +180,24 @@ def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
 
 @pytest.fixture
 def logout_assert_revoked(logout_app: Flask) -> AssertTokens:
-    """Fail unless the tokens are revoked: logout_assert_revoked(token, *others)."""
-    complaint = (
-        "is not revoked: the app takes it until it expires. Was it logged out, and was"
-        " the answer a 200?"
-    )
+    """Fail if a token isn't revoked: logout_assert_revoked(token, *others)."""
+    complaint = "is not revoked. Check that the logout request returned 200."
     return _asserter(logout_app, True, complaint)
 
 
 @pytest.fixture
 def logout_assert_not_revoked(logout_app: Flask) -> AssertTokens:
-    """Fail if any of the tokens is revoked."""
+    """Fail if a token is revoked: logout_assert_not_revoked(token, *others)."""
     complaint = (
-        "is revoked: alone, or with its session, or with all tokens of its user or of"
-        " everybody."
+        "is revoked. Something has revoked this token, its login, all tokens of its"
+        " user, or all tokens."
     )
     return _asserter(logout_app, False, complaint)
 
 
 @pytest.fixture
 def logout_store_unavailable(logout_app: Flask) -> StopStore:
-    """Stop the store: with logout_store_unavailable(), each check gives a 503."""
+    """Make the store unavailable inside a with block: each check returns 503."""
     from contextlib import contextmanager
     from dataclasses import replace
 
@@ -218,7 +218,7 @@ def logout_store_unavailable(logout_app: Flask) -> StopStore:
 
 @pytest.fixture
 def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
-    """Empty the table when the test has ended, and whenever the test calls it."""
+    """Delete all revocations after the test, and whenever the test calls this."""
 
     def clean_up() -> None:
         with _context(logout_app):
@@ -229,18 +229,18 @@ def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
 
 
 class _StoppedStore:
-    """A store that does not answer."""
+    """Raise in every operation, as a store that does not answer does."""
 
     def _fail(self, *_: t.Any, **__: t.Any) -> t.NoReturn:
         from .exceptions import StoreUnavailableError
 
-        raise StoreUnavailableError("logout_store_unavailable has stopped the store")
+        raise StoreUnavailableError("the test uses logout_store_unavailable")
 
     add = join = find = changes = purge = inspect = _fail
 
 
 def _context(app: Flask) -> AbstractContextManager[object]:
-    """The app context that is open, if any: the app's loaders may need its session."""
+    """Reuse an open context of the app, because the app's loaders may need its g."""
     from contextlib import nullcontext
 
     from flask import current_app
@@ -271,7 +271,7 @@ def _cut(token: str) -> str:
 
 
 def _forge(token: str) -> str:
-    """Invert the signature: whatever the algorithm, it is of the right length."""
+    """Invert the signature, so that its length is right for any algorithm."""
     from jwt.utils import base64url_decode
     from jwt.utils import base64url_encode
 
@@ -287,7 +287,7 @@ def _headers(token: str) -> dict[str, str]:
 
 
 def _request(pair: TokenPair) -> dict[str, t.Any]:
-    """Put the access token in every place where the app looks for one."""
+    """Put the access token everywhere that the app looks for one."""
     from .jwt_extended import config
 
     body, query, headers = {"refresh_token": pair.refresh}, {}, {}
@@ -316,7 +316,7 @@ def _csrf_of(token: str) -> str:
 
 def _asserter(app: Flask, expected: bool, complaint: str) -> AssertTokens:
     def check(token: str, *others: str) -> None:
-        # pytest would show the arguments of this function, hence the tokens.
+        # Hide this frame, because pytest shows the arguments, which are tokens.
         __tracebackhide__ = True
         for each in (token, *others):
             is_revoked, name = _ask(app, each)
@@ -327,7 +327,7 @@ def _asserter(app: Flask, expected: bool, complaint: str) -> AssertTokens:
 
 
 def _ask(app: Flask, token: str) -> tuple[bool, str]:
-    """Ask as every protected route does, and describe the token without showing it."""
+    """Check a token as protected routes do, and describe it without showing it."""
     __tracebackhide__ = True
     from flask_jwt_extended import get_unverified_jwt_headers
 
@@ -340,8 +340,8 @@ def _ask(app: Flask, token: str) -> tuple[bool, str]:
         try:
             claims = tokens.decode(token)
         except InvalidTokenError as e:
-            raise AssertionError(f"this is not a token of the app: {e}") from None
+            raise AssertionError(f"Invalid token: {e}") from None
         loader = blocklist_loader_of(app)
         is_revoked = bool(loader(get_unverified_jwt_headers(token), claims))
         subject = subject_of(claims, tokens.identity_claim())
-    return is_revoked, f"the {claims['type']} token of {subject!r}"
+    return is_revoked, f"The {claims['type']} token of {subject!r}"
