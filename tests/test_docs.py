@@ -5,10 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 import types
 import typing as t
 from datetime import timedelta
@@ -116,35 +113,6 @@ def test_each_login_can_end_the_others(make_app: MakeApp) -> None:
         )
         assert get_status(app.test_client(), first) == (401, 401)
         assert get_status(app.test_client(), second) == (200, 200)
-
-
-def test_the_logging_configuration_makes_an_audit_log(tmp_path: Path) -> None:
-    (configuration,) = blocks("explanation/operations.rst", "python")
-    (shown,) = blocks("explanation/operations.rst", "none")
-    # The package comes first, since a configuration may disable loggers that exist.
-    code = "import flask_logout\n" + configuration + AUDITED_APP
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(DOCS.parent)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "ok: audit log\n"
-    instant = re.compile(r"\S+")
-    assert instant.sub("", done.stderr, 1) == instant.sub("", shown.strip() + "\n", 1)
-
-
-AUDITED_APP = """
-from flask import Flask
-app = Flask("app", instance_path=__import__("os").getcwd())
-app.config["JWT_SECRET_KEY"] = 32 * "x"
-flask_logout.LogoutExtension(app)
-run = app.test_cli_runner().invoke
-run(args=["logout", "user", "ada", "--actor", "ops"])
-print(run(args=["logout", "check"]).stdout.splitlines()[-1])
-"""
 
 
 def test_every_setting_is_documented_in_order() -> None:
