@@ -24,7 +24,6 @@ from flask_logout.exceptions import RETRY_AFTER
 from .conftest import dispose
 from .conftest import MakeApp
 from .pages import blocks
-from .pages import DOCS
 from .pages import list_pages
 from .pages import read
 from .pages import run
