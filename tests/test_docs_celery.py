@@ -153,6 +153,7 @@ celery_app.conf.update(
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork()")
 def test_forked_workers_check_revoke_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
