@@ -18,23 +18,21 @@ PYTHONS = [OLDEST, "3.11", "3.12", "3.13", "3.14"]
 
 # What doesn't depend on the version of Python or of a library: one run has it all.
 ONCE = [
-    f"--ignore-glob=tests/test_{name}.py"
-    for name in (
-        "browser",
-        "concurrency",
-        "docs_*",
-        "example",
-        "faults",
-        "migrations",
-        "mirror_clock",
-        "mirror_workers",
-        "pgbouncer",
-        "purge",
-        "redis_topologies",
-        "schemathesis",
-        "tls",
-        "topologies",
-    )
+    "-m",
+    "not infrastructure",
+    *(
+        f"--ignore-glob=tests/test_{name}.py"
+        for name in (
+            "browser",
+            "concurrency",
+            "docs_*",
+            "example",
+            "migrations",
+            "mirror_workers",
+            "purge",
+            "schemathesis",
+        )
+    ),
 ]
 
 

@@ -61,6 +61,8 @@ from .tokens import make_pair
 from .tokens import Pair
 from .tokens import UNAVAILABLE
 
+pytestmark = pytest.mark.infrastructure
+
 TIMEOUT = 1.0
 # A busy machine may take this much longer. What stalls in a test stalls for longer still.
 SLACK = 10.0

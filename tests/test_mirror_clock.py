@@ -36,6 +36,8 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
+pytestmark = pytest.mark.infrastructure
+
 BOUND = 10.0
 ROOT = Path(__file__).parent.parent
 

@@ -27,6 +27,8 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
+pytestmark = pytest.mark.infrastructure
+
 THREADS, ROUNDS = 8, 4
 POOL_SIZE = 2
 # What PgBouncer itself keeps the same on both of its sides.

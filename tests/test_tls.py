@@ -36,6 +36,8 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
+pytestmark = pytest.mark.infrastructure
+
 TIMEOUT = timedelta(seconds=2)
 
 

@@ -21,6 +21,8 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
+pytestmark = pytest.mark.infrastructure
+
 READ_ONLY = (
     "it cannot store a logout, and it accepts revoked tokens while it lags behind the"
     " primary. Connect to the primary."
