@@ -15,10 +15,6 @@ from flask import Flask
 from flask_jwt_extended import create_access_token
 from flask_jwt_extended import get_jwt
 from flask_jwt_extended import jwt_required
-from flask_jwt_extended import JWTManager
-from flask_sqlalchemy import SQLAlchemy
-
-from flask_logout import LogoutExtension
 
 from .conftest import add_routes
 from .conftest import dispose
@@ -100,7 +96,6 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Deploy
 
 NEW_RELEASE = """
 from flask import Flask
-from flask_jwt_extended import JWTManager
 from flask_logout import LogoutExtension
 from flask_sqlalchemy import SQLAlchemy
 app = Flask(__name__)
