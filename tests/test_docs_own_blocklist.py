@@ -96,8 +96,10 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Deploy
 
 NEW_RELEASE = """
 from flask import Flask
+from flask_jwt_extended import JWTManager
 from flask_logout import LogoutExtension
 from flask_sqlalchemy import SQLAlchemy
+
 app = Flask(__name__)
 app.config.from_prefixed_env()
 db = SQLAlchemy(app)
