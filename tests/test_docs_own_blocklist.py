@@ -253,11 +253,15 @@ def test_the_keys_of_redis_are_imported(deploy: Deploy, tmp_path: Path) -> None:
     with Server(tmp_path / "redis", "--save", "") as server, server.client() as redis:
         for token in pair:
             redis.set(claims_of(token)["jti"], "", ex=3600)
+        redis.set("no expiry", "")
         with new.app.app_context():
             new.names["import_keys"](redis)
     assert new.status(pair) == (401, 401)
     now = datetime.now(timezone.utc).replace(tzinfo=None)
-    for row in new.rows("logout_revocation"):
+    rows = {x.token_id: x for x in new.rows("logout_revocation")}
+    assert rows.pop("no expiry").expires_at is None
+    assert len(rows) == 2
+    for row in rows.values():
         kept_for = datetime.fromisoformat(row.expires_at) - now
         assert timedelta(hours=1, minutes=55) < kept_for <= timedelta(hours=2)
 
