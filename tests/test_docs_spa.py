@@ -144,6 +144,21 @@ def test_the_page_refreshes_once_in_a_browser(browser: Browser) -> None:
     ]
 
 
+def test_the_page_tells_a_failed_logout_from_an_ended_login(browser: Browser) -> None:
+    note = "window.alert = text => { document.title = text }"
+    log_out = f"(async () => {{ {note}; await logOut(); return document.title }})()"
+    browser.run("send('POST', '/auth/login').then(x => x.status)")
+    browser.delete("csrf_access_token")
+    browser.delete("csrf_refresh_token")
+    assert browser.run(log_out) == "You are still logged in. Try again."
+    assert browser.cookies() == {"access_token_cookie", "refresh_token_cookie"}
+    browser.run("send('POST', '/auth/login').then(x => x.status)")
+    assert browser.run("send('POST', '/auth/logout').then(x => x.status)") == 200
+    browser.run("document.title = ''")
+    assert browser.run(log_out) == ""
+    assert browser.answers[-2:] == [("/auth/logout", 401), ("/auth/refresh", 401)]
+
+
 def log_in(app: Flask) -> tuple[t.Any, dict[str, str]]:
     """Log in as the page does; give the client, and the header against CSRF."""
     client = app.test_client()
