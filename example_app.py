@@ -1,6 +1,6 @@
-"""Log in, look around, log out, be refused: Flask-Logout in one file.
+"""An app with login, refresh and logout, and a page to try them on.
 
-Start it with ``python example_app.py``, or with any WSGI server: ``example_app:app``.
+Start it with ``python example_app.py`` or with any WSGI server as ``example_app:app``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hmac
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,25 +31,25 @@ from flask_logout import session_claims
 
 USERNAME, PASSWORD = "ada", "analytical-engine"
 
+# DEMO ONLY. It is public, so anyone can sign tokens for this app. It is fixed, so that
+# tokens stay valid after a restart, unless they are revoked. Create a secret for an app
+# of your own with: python -c "import secrets; print(secrets.token_hex(32))"
+DEMO_SECRET = "a public demo secret, never use it in an app of your own"
+
 routes = Blueprint("example", __name__)
 
 
 def create_app() -> Flask:
-    """Create the app, with its data in a SQLite file in ``instance/``, beside this file.
-
-    :returns: the app, which any WSGI server can run.
-    """
+    """Create the app. Its SQLite file is in the folder ``instance`` beside this file."""
     instance = Path(__file__).resolve().parent / "instance"
     app = Flask(__name__, instance_path=str(instance))
-    # From the environment where several workers, or the next start, must know it too.
-    secret = os.environ.get("JWT_SECRET_KEY") or secrets.token_hex(32)
-    app.config["JWT_SECRET_KEY"] = secret
+    app.config["JWT_SECRET_KEY"] = os.environ.get("JWT_SECRET_KEY") or DEMO_SECRET
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///example.db"
     db = SQLAlchemy(app)
     JWTManager(app)
-    LogoutExtension(app)  # POST /auth/logout, and revoked tokens are refused everywhere
+    LogoutExtension(app)  # adds POST /auth/logout; every route rejects revoked tokens
     app.register_blueprint(routes)
-    # Of two workers that start at once, the slower one finds the table there.
+    # If two workers start at once, the slower one fails because the table exists.
     with app.app_context(), suppress(OperationalError):
         db.create_all()
     return app
@@ -58,10 +57,10 @@ def create_app() -> Flask:
 
 @routes.post("/auth/login")
 def login() -> ResponseReturnValue:
-    """Issue the two tokens of a new login."""
+    """Check the password, and issue an access token and a refresh token."""
     match request.get_json(silent=True):
         case {"username": str(name), "password": str(word)} if _is_known(name, word):
-            claims = session_claims()  # the same for both: they belong together
+            claims = session_claims()  # both tokens belong to this login
             return {
                 "access_token": create_access_token(name, additional_claims=claims),
                 "refresh_token": create_refresh_token(name, additional_claims=claims),
@@ -72,7 +71,7 @@ def login() -> ResponseReturnValue:
 @routes.post("/auth/refresh")
 @jwt_required(refresh=True)
 def refresh() -> ResponseReturnValue:
-    """Issue another access token of the same login."""
+    """Issue another access token for the same login."""
     claims = session_claims(get_jwt())
     token = create_access_token(get_jwt_identity(), additional_claims=claims)
     return {"access_token": token}
@@ -81,18 +80,18 @@ def refresh() -> ResponseReturnValue:
 @routes.get("/me")
 @jwt_required()
 def me() -> ResponseReturnValue:
-    """Tell whose token this is."""
+    """Return the user whom the access token names."""
     return {"identity": get_jwt_identity()}
 
 
 @routes.get("/")
 def page() -> str:
-    """Show a page that does all this with buttons."""
+    """Return a page with a button for each request."""
     return render_template_string(PAGE, username=USERNAME, password=PASSWORD)
 
 
 def _is_known(username: str, password: str) -> bool:
-    """In constant time, whichever of the two is wrong."""
+    # Compare both at once, so that the time doesn't show which of them is wrong.
     given, known = f"{username}\n{password}", f"{USERNAME}\n{PASSWORD}"
     return hmac.compare_digest(given.encode(errors="replace"), known.encode())
 
@@ -101,16 +100,16 @@ app = create_app()
 
 
 def main() -> None:
-    """Serve the app on this machine, for a look at it; not for production."""
+    """Serve the app on this machine only. This server is not for production."""
     parser = argparse.ArgumentParser(description="The Flask-Logout example.")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
     port = parser.parse_args().port
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)
-    except SystemExit:  # the reason has been printed
+    except SystemExit:  # werkzeug has printed the reason
         raise SystemExit(f"Try: python example_app.py --port {port + 1}") from None
     url = f"http://127.0.0.1:{server.port}"
-    print(f"Open {url} in a browser, or paste this into another shell:")
+    print(f"Open {url} in a browser, or paste these commands into another shell:")
     print(TOUR.replace("http://127.0.0.1:5000", url), flush=True)
     server.serve_forever()
 
@@ -171,18 +170,19 @@ pre { margin: 0; padding: .5rem 0; border-top: 1px solid var(--line); font-size:
   main > :first-child { order: 1 } }
 </style>
 <h1>Flask-Logout</h1>
-<p>Log in as {{ username }}, call a protected route, log out: both tokens are refused.</p>
+<p>Log in as {{ username }}, call /me, then log out. The app then rejects both
+tokens, also after you restart it.</p>
 <nav aria-label="Requests">
 <button id="login">Log in</button><button id="me">Call /me</button>
 <button id="refresh">Refresh</button><button id="logout">Log out</button>
 </nav>
-<p id="status" role="status">Nothing sent yet.</p>
+<p id="status" role="status">No request yet.</p>
 <main>
 <section aria-label="Tokens"><h2>Tokens</h2>
 <details><summary>Access token</summary><pre id="access">none yet</pre></details>
 <details><summary>Refresh token</summary><pre id="renewal">none yet</pre></details>
 </section>
-<section aria-label="Requests and answers"><h2>Requests, the latest first</h2>
+<section aria-label="Requests and responses"><h2>Requests, newest first</h2>
 <div id="log"></div></section>
 </main>
 <script>
@@ -204,7 +204,7 @@ async function send(method, path, token, body) {
   if (token) headers.Authorization = "Bearer " + token;
   if (body) headers["Content-Type"] = "application/json";
   body = body && JSON.stringify(body);
-  let status = "no answer", answer = "";
+  let status = "no response", answer = "";
   try {
     const response = await fetch(path, {method, headers, body});
     status = response.status;
@@ -216,12 +216,13 @@ async function send(method, path, token, body) {
   find("log").prepend(element("article", element("h3", method + " " + path, badge),
     element("pre", cut([...lines, body || ""].join("\n").trim() || "(no token)")),
     element("pre", cut(answer))));
-  const hint = path === "/auth/logout" && status === 200 ? ". Now try the old tokens." : "";
+  const isLogout = path === "/auth/logout" && status === 200;
+  const hint = isLogout ? ". Try the old tokens again." : "";
   find("status").textContent = method + " " + path + ": " + status + hint;
   if (status === 200) keep(JSON.parse(answer));
 }
 
-// After a logout the old tokens stay, so that one can see them refused.
+// Keep the tokens after a logout, to show that the app rejects them.
 function keep({access_token, refresh_token}) {
   tokens.access = access_token || tokens.access;
   tokens.refresh = refresh_token || tokens.refresh;

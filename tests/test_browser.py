@@ -135,7 +135,7 @@ def test_buttons_log_in_and_out_and_show_the_refusals(page: Page) -> None:
         pair,
         '{"code":200,"message":"logout successful","data":{}}',
     )
-    assert page.read_status() == "POST /auth/logout: 200. Now try the old tokens."
+    assert page.read_status() == "POST /auth/logout: 200. Try the old tokens again."
     revoked = '{"msg":"Token has been revoked"}'
     assert page.press("Call /me") == ("GET /me 401", bearer, revoked)
     assert page.press("Refresh") == ("POST /auth/refresh 401", bearer, revoked)

@@ -1,4 +1,4 @@
-"""The example, started as a newcomer and as gunicorn start it."""
+"""The example app, started by hand and by gunicorn."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _open = build_opener(ProxyHandler({})).open
 
 
 class Server(t.NamedTuple):
-    """The example, running."""
+    """The example app as a running process."""
 
     url: str
     folder: Path
@@ -51,7 +51,7 @@ class Server(t.NamedTuple):
     def call(
         self, path: str, token: str | None = None, body: object = None
     ) -> tuple[int, t.Any]:
-        """Send a request, a POST but to ``/me``; give the status and the JSON."""
+        """Send a GET to ``/me`` or a POST to another path; return status and JSON."""
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -66,24 +66,24 @@ class Server(t.NamedTuple):
                 return e.code, json.load(e)
 
     def login(self) -> tuple[str, str]:
-        """Log ada in; give the access token and the refresh token."""
+        """Log ada in; return the access token and the refresh token."""
         status, body = self.call("/auth/login", body=ADA)
         assert status == 200
         assert body.keys() == {"access_token", "refresh_token"}
         return body["access_token"], body["refresh_token"]
 
     def logout(self, access: str, refresh: str) -> tuple[int, t.Any]:
-        """Send the documented request."""
+        """Log out with both tokens."""
         return self.call("/auth/logout", access, {"refresh_token": refresh})
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """Return what the process has printed so far."""
         return (self.folder / "output.txt").read_text()
 
 
 def copy_example(folder: Path) -> None:
-    """Put a copy into a folder, so that its data is there, not in the checkout."""
+    """Copy the app to a folder, so that its database is not in the checkout."""
     shutil.copy(EXAMPLE, folder)
 
 
@@ -91,7 +91,7 @@ def copy_example(folder: Path) -> None:
 def run_example(
     folder: Path, command: t.Sequence[str] = BY_HAND, secret: str | None = SECRET
 ) -> t.Iterator[Server]:
-    """Run the example of a folder until the block ends."""
+    """Run the copy in a folder until the block ends."""
     environment = {k: v for k, v in os.environ.items() if k != "JWT_SECRET_KEY"}
     if secret is not None:
         environment["JWT_SECRET_KEY"] = secret
@@ -133,15 +133,15 @@ def _wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """The example, started as a newcomer does."""
+    """The example app, started as its users start it."""
     folder = tmp_path_factory.mktemp("by_hand")
     copy_example(folder)
     with run_example(folder) as server:
         yield server
 
 
-def refused_by_both_workers(server: Server, path: str, token: str) -> bool:
-    """Tell whether a token is refused however often it comes, and by two workers."""
+def rejected_by_both_workers(server: Server, path: str, token: str) -> bool:
+    """Tell whether two workers reject a token, each time it is sent."""
     before = len(server.output)
     workers: set[str] = set()
     deadline = time.monotonic() + 60
@@ -154,7 +154,7 @@ def refused_by_both_workers(server: Server, path: str, token: str) -> bool:
     return len(workers) == 2
 
 
-def test_newcomer_logs_out_and_both_tokens_are_refused(by_hand: Server) -> None:
+def test_both_tokens_are_rejected_after_a_logout(by_hand: Server) -> None:
     access, refresh = by_hand.login()
     assert by_hand.call("/me", access) == (200, {"identity": "ada"})
     assert by_hand.logout(access, refresh) == (200, LOGGED_OUT)
@@ -163,7 +163,7 @@ def test_newcomer_logs_out_and_both_tokens_are_refused(by_hand: Server) -> None:
     assert by_hand.logout(access, refresh) == (401, INVALID)
 
 
-def test_logout_ends_the_tokens_of_refreshes_too(by_hand: Server) -> None:
+def test_logout_revokes_tokens_of_refreshes(by_hand: Server) -> None:
     access, refresh = by_hand.login()
     status, refreshed = by_hand.call("/auth/refresh", refresh)
     assert status == 200
@@ -172,7 +172,7 @@ def test_logout_ends_the_tokens_of_refreshes_too(by_hand: Server) -> None:
     assert by_hand.call("/me", refreshed["access_token"]) == (401, REVOKED)
 
 
-def test_logout_leaves_other_logins_alone(by_hand: Server) -> None:
+def test_logout_does_not_end_other_logins(by_hand: Server) -> None:
     other_access, other_refresh = by_hand.login()
     assert by_hand.logout(*by_hand.login()) == (200, LOGGED_OUT)
     assert by_hand.call("/me", other_access) == (200, {"identity": "ada"})
@@ -194,12 +194,12 @@ def test_logout_leaves_other_logins_alone(by_hand: Server) -> None:
         {"username": "ada\nanalytical-engine", "password": ""},
     ],
 )
-def test_login_refuses_anything_but_the_password(by_hand: Server, body: object) -> None:
+def test_login_rejects_anything_but_the_password(by_hand: Server, body: object) -> None:
     answer = by_hand.call("/auth/login", body=body)
     assert answer == (401, {"msg": "Wrong user name or password"})
 
 
-def test_data_is_beside_the_file_wherever_it_is_started(tmp_path: Path) -> None:
+def test_the_database_is_beside_the_file(tmp_path: Path) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()
     elsewhere.mkdir()
@@ -211,14 +211,27 @@ def test_data_is_beside_the_file_wherever_it_is_started(tmp_path: Path) -> None:
     assert [x.name for x in elsewhere.iterdir()] == ["output.txt"]
 
 
-def test_secret_is_a_new_one_at_each_start_unless_given(tmp_path: Path) -> None:
+def test_tokens_and_revocations_outlast_a_restart(tmp_path: Path) -> None:
+    copy_example(tmp_path)
+    with run_example(tmp_path, secret=None) as server:
+        access, refresh = server.login()
+        other, _ = server.login()
+        assert server.logout(access, refresh) == (200, LOGGED_OUT)
+    with run_example(tmp_path, secret=None) as server:
+        assert server.call("/me", access) == (401, REVOKED)
+        assert server.call("/auth/refresh", refresh) == (401, REVOKED)
+        assert server.call("/me", other) == (200, {"identity": "ada"})
+
+
+def test_the_demo_secret_is_marked_and_can_be_replaced(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    assert "# DEMO ONLY." in text and "public demo secret" in text
     copy_example(tmp_path)
     with run_example(tmp_path, secret=None) as server:
         access, _ = server.login()
-        assert server.call("/me", access) == (200, {"identity": "ada"})
-    with run_example(tmp_path, secret=None) as server:
-        refused = (422, {"msg": "Signature verification failed"})
-        assert server.call("/me", access) == refused
+    with run_example(tmp_path, secret=SECRET) as server:
+        rejected = (422, {"msg": "Signature verification failed"})
+        assert server.call("/me", access) == rejected
 
 
 def test_taken_port_is_explained(tmp_path: Path) -> None:
@@ -233,17 +246,17 @@ def test_taken_port_is_explained(tmp_path: Path) -> None:
     assert result.stderr.endswith(f"Try: python example_app.py --port {port + 1}\n")
 
 
-def test_every_worker_refuses_also_after_a_restart(tmp_path: Path) -> None:
+def test_every_worker_rejects_the_tokens_also_after_a_restart(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with run_example(tmp_path, BY_GUNICORN) as server:
         access, refresh = server.login()
         assert server.call("/me", access) == (200, {"identity": "ada"})
         assert server.logout(access, refresh) == (200, LOGGED_OUT)
-        assert refused_by_both_workers(server, "/me", access)
-        assert refused_by_both_workers(server, "/auth/refresh", refresh)
+        assert rejected_by_both_workers(server, "/me", access)
+        assert rejected_by_both_workers(server, "/auth/refresh", refresh)
     with run_example(tmp_path, BY_GUNICORN) as server:
-        assert refused_by_both_workers(server, "/me", access)
-        assert refused_by_both_workers(server, "/auth/refresh", refresh)
+        assert rejected_by_both_workers(server, "/me", access)
+        assert rejected_by_both_workers(server, "/auth/refresh", refresh)
         again, _ = server.login()
         assert server.call("/me", again) == (200, {"identity": "ada"})
 
