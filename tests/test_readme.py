@@ -1,27 +1,25 @@
-"""The README: what it shows is run, and what it says comes back, comes back."""
+"""README.rst does what it says, on a code host and on PyPI."""
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import subprocess
 import sys
 import typing as t
-from importlib.util import module_from_spec
-from importlib.util import spec_from_file_location
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import build_opener
+from urllib.request import ProxyHandler
+from urllib.request import Request
 
 import pytest
 from docutils import nodes  # type: ignore[import-untyped]  # it ships no types
 from docutils.core import publish_doctree  # type: ignore[import-untyped]
-from flask import Flask
-from flask_jwt_extended import create_access_token
-from flask_jwt_extended import create_refresh_token
 
-from flask_logout import session_claims
-
-from .conftest import dispose
-from .conftest import SECRET
+from .flask_run import Server
+from .flask_run import Shell
+from .pages import read
 from .test_example import copy_example
 from .test_example import run_example
 
@@ -31,8 +29,14 @@ DEFAULT_URL = "http://127.0.0.1:5000"
 
 
 def parse(path: Path) -> nodes.document:
-    """Parse a text; a warning in it is an exception."""
-    settings = {"report_level": 1, "halt_level": 1, "syntax_highlight": "none"}
+    """Parse a page with the settings of PyPI. A warning is an error."""
+    settings = {
+        "report_level": 1,
+        "halt_level": 1,
+        "syntax_highlight": "none",
+        "raw_enabled": False,
+        "file_insertion_enabled": False,
+    }
     return publish_doctree(path.read_text(), str(path), settings_overrides=settings)
 
 
@@ -43,30 +47,41 @@ def code_blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def readme_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Flask]:
-    """The app that the Python of the README makes."""
-    (tmp_path / "readme_app.py").write_text("\n\n".join(code_blocks("python")))
-    spec = spec_from_file_location("readme_app", tmp_path / "readme_app.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    monkeypatch.setenv("FLASK_JWT_SECRET_KEY", SECRET)
-    monkeypatch.setenv(
-        "FLASK_SQLALCHEMY_DATABASE_URI", f"sqlite:///{tmp_path / 'app.db'}"
-    )
-    spec.loader.exec_module(module)
-    with module.app.app_context():
-        module.db.create_all()
-    yield module.app
-    dispose(module.app)
+def served(tmp_path: Path) -> t.Iterator[Server]:
+    """The app from the README, started with ``flask run``."""
+    (tmp_path / "app.py").write_text("\n\n".join(code_blocks("python")))
+    with Server(tmp_path) as server:
+        server.restart()
+        yield server
 
 
-def log_in(app: Flask) -> tuple[dict[str, str], str]:
-    """Issue the tokens of a login: the header with one, and the other."""
-    with app.app_context():
-        claims = session_claims()
-        access = create_access_token("ada", additional_claims=claims)
-        refresh = create_refresh_token("ada", additional_claims=claims)
-    return {"Authorization": f"Bearer {access}"}, refresh
+def log_in(server: Server) -> str:
+    """Log ada in, and return her access token."""
+    status, body = call(server, "POST", "/auth/login", data=b"name=ada")
+    assert (status, sorted(body)) == (200, ["access_token", "refresh_token"])
+    return str(body["access_token"])
+
+
+def call(
+    server: Server, method: str, path: str, token: str = "", data: bytes = b""
+) -> tuple[int, t.Any]:
+    """Send a request, and return its status and its JSON."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = Request(server.url + path, data or None, headers, method=method)
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except HTTPError as e:
+        with e:
+            return e.code, json.load(e)
+
+
+def project_urls() -> dict[str, str]:
+    """Return ``[project.urls]`` of pyproject.toml."""
+    # Python 3.10 has no tomllib.
+    project = (ROOT / "pyproject.toml").read_text()
+    (table,) = re.findall(r"^\[project\.urls\]\n((?:\w+ = .+\n)+)", project, re.M)
+    return dict(re.findall(r'^(\w+) = "(.+)"$', table, re.M))
 
 
 @pytest.mark.parametrize(
@@ -92,11 +107,33 @@ def test_every_variable_of_the_tests_is_listed_with_its_default() -> None:
     assert set(re.findall(r"\bTEST_[A-Z_]+\b", code)) == {name for name, _ in listed}
 
 
-@pytest.mark.parametrize("name", ["README", "CONTRIBUTING", "CHANGES"])
+@pytest.mark.parametrize("name", ["CONTRIBUTING", "CHANGES"])
 def test_links_lead_somewhere(name: str) -> None:
     links = parse(ROOT / f"{name}.rst").findall(nodes.reference)
     targets = {x["refuri"] for x in links} - {DEFAULT_URL}
     assert [x for x in sorted(targets) if not (ROOT / x).is_file()] == []
+
+
+def test_the_readme_links_to_pages_of_the_documentation() -> None:
+    base = project_urls()["Documentation"]
+    links = parse(README).findall(nodes.reference)
+    targets = {x["refuri"] for x in links} - {DEFAULT_URL}
+    assert len(targets) > 5
+    pages = [x.removeprefix(base).removesuffix(".html") for x in sorted(targets)]
+    assert [x for x in pages if not (ROOT / "docs" / f"{x}.rst").is_file()] == []
+
+
+def test_the_project_urls_share_one_host() -> None:
+    urls = project_urls()
+    assert list(urls) == ["Documentation", "Changes", "Source", "Issues"]
+    assert [x for x in urls.values() if not x.startswith(urls["Documentation"])] == []
+
+
+def test_the_readme_needs_no_sphinx() -> None:
+    document = parse(README)
+    # Single backticks are code in Sphinx only.
+    assert list(document.findall(nodes.title_reference)) == []
+    assert list(document.findall(nodes.image)) == []
 
 
 def test_first_code_is_the_two_commands() -> None:
@@ -106,50 +143,36 @@ def test_first_code_is_the_two_commands() -> None:
     ]
 
 
-def test_own_app_logs_out(readme_app: Flask) -> None:
-    client = readme_app.test_client()
-    headers, refresh = log_in(readme_app)
-    assert client.post("/password", headers=headers).status_code == 200
-    response = client.post(
-        "/auth/logout", headers=headers, json={"refresh_token": refresh}
-    )
-    assert response.get_json() == {
-        "code": 200,
-        "message": "logout successful",
-        "data": {},
-    }
-    refused = client.post("/password", headers=headers)
-    assert refused.status_code == 401
-    assert refused.get_json() == {"msg": "Token has been revoked"}
-
-
-def test_log_out_everywhere_spares_this_login_alone(readme_app: Flask) -> None:
-    client = readme_app.test_client()
-    here, _ = log_in(readme_app)
-    elsewhere, _ = log_in(readme_app)
-    assert client.post("/password", headers=here).status_code == 200
-    assert client.post("/password", headers=elsewhere).status_code == 401
-    assert client.post("/password", headers=here).status_code == 200
-    afterwards, _ = log_in(readme_app)
-    assert client.post("/password", headers=afterwards).status_code == 200
-
-
-def test_tour_gets_the_answers_it_shows(tmp_path: Path) -> None:
+def test_the_app_of_the_readme_logs_out_as_shown(
+    served: Server, tmp_path: Path
+) -> None:
     tour = code_blocks("bash")[1]
+    with Shell(tmp_path) as shell:
+        output = shell.run(tour.replace(DEFAULT_URL, served.url))
+    shown = [x.removeprefix("# ") for x in tour.splitlines() if x.startswith("# ")]
+    assert len(shown) == 3
+    assert output.splitlines() == shown
+
+
+def test_a_password_change_ends_all_other_logins(served: Server) -> None:
+    current, other = log_in(served), log_in(served)
+    changed = (200, {"msg": "Password changed"})
+    revoked = (401, {"msg": "Token has been revoked"})
+    assert call(served, "POST", "/password", current) == changed
+    assert call(served, "GET", "/me", other) == revoked
+    assert call(served, "GET", "/me", current) == (200, {"name": "ada"})
+    assert call(served, "GET", "/me", log_in(served)) == (200, {"name": "ada"})
+
+
+def test_the_example_prints_commands_that_work(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with run_example(tmp_path) as server:
-        result = subprocess.run(
-            ["bash", "-euo", "pipefail"],
-            input=tour.replace(DEFAULT_URL, server.url),
-            env={**os.environ, "no_proxy": "127.0.0.1"},
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-        assert tour in server.output.replace(server.url, DEFAULT_URL)
+        tour = server.output.partition("into another shell:\n")[2]
+        with Shell(tmp_path) as shell:
+            output = shell.run(tour)
     shown = [x.removeprefix("# ") for x in tour.splitlines() if x.startswith("# ")]
     assert len(shown) == 4
-    assert [x for x in result.stdout.splitlines() if x] == shown
+    assert [x for x in output.splitlines() if x] == shown
 
 
 def test_example_is_short_and_explains_its_option(tmp_path: Path) -> None:
@@ -167,7 +190,7 @@ def test_example_is_short_and_explains_its_option(tmp_path: Path) -> None:
 
 def test_the_oldest_versions_are_those_that_pip_accepts() -> None:
     (text,) = re.findall(
-        r"Flask-Logout needs (.*?), or later", README.read_text(), re.S
+        r"Flask-Logout needs (.*?), or later", read("start/quickstart.rst"), re.S
     )
     stated = re.findall(r"([A-Z][\w-]+|blinker) (\d[\d.]*)", text)
     # Tools that are older than Python 3.11 have no tomllib.
