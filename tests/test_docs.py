@@ -21,17 +21,13 @@ from flask_logout.config import LONGEST
 from flask_logout.config import Settings
 from flask_logout.exceptions import RETRY_AFTER
 
-from .conftest import dispose
 from .conftest import MakeApp
 from .pages import blocks
 from .pages import list_pages
 from .pages import read
 from .pages import run
 from .test_openapi import examples
-from .tokens import bearer
 from .tokens import get_status
-from .tokens import log_out
-from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 
@@ -78,28 +74,6 @@ def test_a_test_runs_the_python_blocks_of_every_page() -> None:
     with_code = [page for page in list_pages() if blocks(page, "python")]
     assert len(with_code) > 2
     assert [page for page in with_code if f'"{page}"' not in tests] == []
-
-
-def test_the_quickstart_is_an_app_that_logs_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    told: list[str] = []
-
-    def end_session(refresh_token: str) -> int:
-        told.append(refresh_token)
-        return 204 if len(told) == 1 else 502
-
-    app = run("start/quickstart.rst", end_session=end_session)["app"]
-    client, pair, other = app.test_client(), make_pair(app), make_pair(app)
-    caplog.set_level(logging.INFO)
-    assert log_out(client, pair).data == LOGGED_OUT
-    assert told == [pair.refresh]
-    assert "goodbye, ada" in caplog.messages
-    assert log_out(client, other).get_json()["data"]["details"] == {"status": 502}
-    answers = [client.post("/password", headers=bearer(other.access)) for _ in "12"]
-    assert [answer.status_code for answer in answers] == [200, 401]
-    dispose(app)
 
 
 def test_each_login_can_end_the_others(make_app: MakeApp) -> None:

@@ -22,6 +22,8 @@ from flask_jwt_extended import JWTManager
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.exceptions import InternalServerError
 
+from flask_logout import session_claims
+
 from .conftest import add_routes
 from .conftest import dispose
 from .conftest import MakeApp
@@ -33,7 +35,10 @@ from .pages import read
 from .pages import run
 from .proxy import free_port
 from .tokens import bearer
+from .tokens import log_out
+from .tokens import LOGGED_OUT
 from .tokens import make_pair
+from .tokens import Pair
 
 TUTORIAL = "start/tutorial.rst"
 STEPS = DOCS / "start" / "tutorial"
@@ -130,6 +135,27 @@ def spread(ranges: str) -> list[int]:
     """Return the numbers in a list such as ``1,3-5``."""
     bounds = [x.partition("-") for x in ranges.split(",")]
     return [n for x, _, y in bounds for n in range(int(x), int(y or x) + 1)]
+
+
+def test_the_quickstart_adds_logout_to_an_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app = run("start/quickstart.rst")["app"]
+    client, current, other = app.test_client(), *make_logins(app)
+    assert client.post("/password", headers=bearer(current.access)).data == b"{}\n"
+    assert client.post("/password", headers=bearer(other.access)).data == REJECTED
+    assert log_out(client, current).data == LOGGED_OUT
+    assert client.post("/password", headers=bearer(current.access)).data == REJECTED
+    dispose(app)
+
+
+def make_logins(app: Flask) -> tuple[Pair, Pair]:
+    """Log ada in twice."""
+    with app.app_context():
+        claims = session_claims(), session_claims()
+    first, second = (make_pair(app, additional_claims=x) for x in claims)
+    return first, second
 
 
 JWT_REVOKED = b'{"msg":"JWT revoked"}\n'
