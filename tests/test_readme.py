@@ -200,3 +200,7 @@ def test_the_oldest_versions_are_those_that_pip_accepts() -> None:
     (python,) = re.findall(r'^requires-python = ">=([\d.]+)"', project, re.M)
     expected = {("python", python), *bounds}
     assert {(name.lower(), version) for name, version in stated} == expected
+    (text,) = re.findall(r"It needs (.*?),\s+or later", README.read_text(), re.S)
+    stated = re.findall(r"([A-Z][\w-]+)\s(\d[\d.]*)", text)
+    assert len(stated) == 7
+    assert {(name.lower(), version) for name, version in stated} < expected
