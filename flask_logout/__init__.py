@@ -1,4 +1,4 @@
-"""Really log a user out of a JWT API: Flask-JWT-Extended, with revocation that holds."""
+"""Add logout and token revocation to Flask apps that use Flask-JWT-Extended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
     from .signals import revoked as revoked
     from .signals import store_unavailable as store_unavailable
 
-_HOMES = {
+_MODULES = {
     "ConfigError": "exceptions",
     "ErrorItem": "schemas",
     "ExternalAPIError": "exceptions",
@@ -42,14 +42,14 @@ _HOMES = {
     "store_unavailable": "signals",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
-# Names are imported when they are used: pytest imports this package on every run, for
-# the plugin in flask_logout.testing, and that must cost and break nothing.
+# Import public names lazily. pytest imports this package on every run because of the
+# plugin in flask_logout.testing, which must stay fast and must not fail.
 def __getattr__(name: str) -> t.Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
     globals()[name] = value
     return value

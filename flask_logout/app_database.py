@@ -1,4 +1,4 @@
-"""The app's database, as its Flask-SQLAlchemy knows it."""
+"""Finds the app's database through Flask-SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .exceptions import ConfigError
 from .stores.sqlalchemy import AppDatabase
 
 EMBEDDED_URI = "sqlite:///logout.db"
-"""The database of an app that has none: a file in its instance folder."""
+"""The database of an app that configures none, a file in its instance folder."""
 
 
 def find_database(app: Flask, bind_key: str | None) -> AppDatabase:
-    """Find the database of an app that keeps the revocations.
+    """Find the database that stores the app's revocations.
 
-    :param app: the app. If it has no database, it gets a SQLite file.
+    :param app: the app. If it has no database, a SQLite file is configured for it.
     :param bind_key: ``LOGOUT_BIND_KEY``.
-    :returns: the database; nothing is connected yet.
-    :raises ConfigError: there is no such bind, or the app has no SQLAlchemy object.
+    :returns: the database, without connecting to it.
+    :raises ConfigError: if there is no such bind, or the app has no SQLAlchemy object.
     """
     is_embedded = _ensure_database(app)
     db: SQLAlchemy = app.extensions["sqlalchemy"]
@@ -34,7 +34,7 @@ def find_database(app: Flask, bind_key: str | None) -> AppDatabase:
 
 
 def _ensure_database(app: Flask) -> bool:
-    """Create the SQLAlchemy of an app that has none; tell whether it is embedded."""
+    """Configure a SQLite file if the app has no database. Return whether it did."""
     if "sqlalchemy" in app.extensions:
         return False
     for key in ("SQLALCHEMY_DATABASE_URI", "SQLALCHEMY_BINDS"):

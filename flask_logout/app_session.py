@@ -1,4 +1,4 @@
-"""Revoking in the transaction of a database session of the app."""
+"""Revokes tokens in a transaction of the app, for ``session=db.session``."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from .stores.uptime import read_uptime
 if t.TYPE_CHECKING:
     from .stores import AppSession
 
-# The least time between two instants that a database tells apart.
+# The resolution of the timestamps that the databases store.
 _TICK = timedelta(microseconds=1)
 
 _NOT_REPEATED = (
-    "The app's transaction has committed a revocation, but writing it again after the"
+    "The app's transaction committed the revocation, but writing it again after the"
     " commit failed. A login that began during the commit may stay valid, so revoke"
-    " again: %s"
+    " again. The error was: %s"
 )
 _MAY_BE_MISSING = (
-    "The app's transaction is committed, but writing the revocation again after the"
-    " commit failed, so checks may miss it. Revoke again: %s"
+    "The app's transaction was committed, but writing the revocation again after the"
+    " commit failed, so checks may miss it. Revoke again. The error was: %s"
 )
 
 
 class SharedTransaction:
     """Writes revocations in the app's transaction, at its commit, and again after it.
 
-    Until the commit, a login can read the password that the app is changing.
+    A login can read the old password until the commit of the transaction that changes
+    it. So the cutoff has to be renewed at the commit and after it.
 
     :param app: the app.
     :param store: the store of the app.
@@ -60,16 +61,16 @@ class SharedTransaction:
             self._joined = store.join(session)
 
     def revoke(self, revocations: t.Sequence[Revocation]) -> None:
-        """Write revocations, and report them once they are committed.
+        """Write revocations, and report them after the commit.
 
         :param revocations: 1 or more revocations.
-        :raises StoreUnavailableError: the database did not answer.
+        :raises StoreUnavailableError: if the database can't be reached.
         """
         cutoffs = (x.cutoff for x in revocations if x.cutoff is not None)
         made_at = next(cutoffs, clock.now())
 
         def renew() -> list[Revocation]:
-            # Each cutoff keeps its distance, so that it never stays behind the clock.
+            # Even if the clock was set back meanwhile, cutoffs must move forward.
             return postpone(revocations, max(_TICK, clock.now() - made_at))
 
         def write() -> None:
@@ -84,9 +85,8 @@ class SharedTransaction:
         self._joined.around_commit(before=write, after=repeat)
 
     def _repeat(self, revocations: t.Sequence[Revocation]) -> None:
-        """Write once more what the app has committed."""
         took = read_uptime() - self._written_at
-        # A mirror misses what is committed later than it expects.
+        # A mirror misses rows that are committed later than LONGEST_WRITE.
         is_late = self._is_mirrored and took > LONGEST_WRITE.total_seconds()
         try:
             self._store.add(revocations)
@@ -103,12 +103,12 @@ class SharedTransaction:
 def commit(
     app: Flask, session: AppSession, revocations: t.Sequence[Revocation]
 ) -> None:
-    """Commit a database session, or roll it back if that fails.
+    """Commit a database session, or roll it back if the commit fails.
 
     :param app: the app.
     :param session: the database session.
-    :param revocations: what it commits.
-    :raises StoreUnavailableError: the commit failed.
+    :param revocations: the revocations in its transaction.
+    :raises StoreUnavailableError: if the commit failed.
     """
     try:
         session.commit()

@@ -1,6 +1,6 @@
-"""The log: one line per event on the logger ``flask_logout``, never a token.
+"""Logs one line per event to the logger ``flask_logout``. It never logs tokens.
 
-The words are those of the OWASP Logging Vocabulary Cheat Sheet; the time is UTC.
+Event names follow the OWASP Logging Vocabulary Cheat Sheet. Times are UTC.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import typing as t
 
 from . import clock
 from .revocation import Kind
+from .revocation import printable
 from .revocation import Revocation
-from .revocation import shown
 
 logger = logging.getLogger("flask_logout")
 
@@ -25,18 +25,18 @@ _EVENTS: dict[Kind, str] = {
 
 
 def log_revoked(revocations: t.Sequence[Revocation]) -> None:
-    """Log that something was revoked.
+    """Log that tokens were revoked.
 
-    :param revocations: what one act revoked, of one subject.
+    :param revocations: the revocations of one call, all of the same subject.
     """
     _log(logging.INFO, _name_event(revocations), **_describe(revocations))
 
 
 def log_outcome_unknown(revocations: t.Sequence[Revocation], error: Exception) -> None:
-    """Log that nobody knows whether something was revoked.
+    """Log that a write of revocations may or may not have succeeded.
 
-    :param revocations: what one act was to revoke, of one subject.
-    :param error: what the engine said.
+    :param revocations: the revocations of one call, all of the same subject.
+    :param error: the error of the store.
     """
     _log(
         logging.ERROR,
@@ -50,25 +50,25 @@ def log_outcome_unknown(revocations: t.Sequence[Revocation], error: Exception) -
 def log_logout_incomplete(subject: str | None, upstreams: int) -> None:
     """Log that upstreams have ended a login whose tokens are still valid here.
 
-    :param subject: whose login it is.
+    :param subject: the subject of the tokens.
     :param upstreams: how many upstreams have succeeded.
     """
-    subject = shown(subject)
+    subject = printable(subject)
     _log(logging.ERROR, "logout_incomplete", subject=subject, upstreams=upstreams)
 
 
 def log_store_unavailable(error: Exception) -> None:
-    """Log that a request was refused since the store did not answer.
+    """Log that the store can't be reached.
 
-    :param error: what the engine said, and the remedy where there is one.
+    :param error: the error of the store, and how to fix it if that is known.
     """
     _log(logging.ERROR, "store_unavailable", error=str(error))
 
 
-def is_heard() -> bool:
-    """Tell whether a log handler receives what :func:`log_revoked` logs.
+def has_handler() -> bool:
+    """Check whether a log handler receives the events of :func:`log_revoked`.
 
-    :returns: ``False`` if the level of the logger or of every handler discards it.
+    :returns: ``False`` if the level of the logger or of every handler discards them.
     """
     level = logging.INFO
     return logger.isEnabledFor(level) and any(
@@ -78,7 +78,7 @@ def is_heard() -> bool:
 
 
 def _handlers() -> t.Iterator[logging.Handler]:
-    """Yield the handlers of the logger and of the loggers that it propagates to."""
+    # A record also reaches the handlers of every logger that it propagates to.
     current: logging.Logger | None = logger
     while current is not None:
         yield from current.handlers
@@ -102,6 +102,6 @@ def _describe(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:
 
 def _log(level: int, event: str, /, **values: t.Any) -> None:
     # JSON escapes line breaks, so no value can forge a second line.
-    shown = {name: value for name, value in values.items() if value is not None}
+    known = {name: value for name, value in values.items() if value is not None}
     at = clock.now().isoformat(timespec="milliseconds")
-    logger.log(level, "%s %s %s", at, event, json.dumps(shown))
+    logger.log(level, "%s %s %s", at, event, json.dumps(known))

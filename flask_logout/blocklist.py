@@ -1,4 +1,8 @@
-"""Our place in Flask-JWT-Extended's one blocklist slot: taken, shared, and guarded."""
+"""Installs the ``token_in_blocklist_loader`` that rejects revoked tokens.
+
+Flask-JWT-Extended has one such loader, and the last one that is registered wins. So a
+loader that the app registered earlier is called as well, and a later one is an error.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +22,22 @@ from .service import LogoutService
 
 
 class BlocklistLoader:
-    """The loader that asks the store of the current app, and the app's own loader.
+    """Checks the store of the current app, then calls the app's own loader.
 
-    One is shared by all apps of a JWTManager, so it holds nothing about any of them.
+    All apps of a ``JWTManager`` share one, so it has no state of an app.
 
-    :param previous: the loader that the app had set before; ``None``: it had none.
+    :param previous: the app's own loader, or ``None``.
     """
 
     def __init__(self, previous: Loader | None) -> None:
         self.previous = previous
 
     def __call__(self, header: dict[t.Any, t.Any], claims: dict[t.Any, t.Any]) -> bool:
-        """Tell Flask-JWT-Extended whether a verified token is to be refused.
+        """Check whether a verified token is revoked.
 
         :param header: the header of the token.
         :param claims: the claims of the token.
-        :returns: ``True``: refuse it.
+        :returns: ``True`` if Flask-JWT-Extended must reject it.
         """
         service: LogoutService | None = current_app_object().extensions.get(EXTENSION)
         if service is not None:
@@ -44,52 +48,52 @@ class BlocklistLoader:
 
 
 def install(app: Flask, jwt: JWTManager) -> None:
-    """Take the blocklist slot of an app, and keep the loader that was there.
+    """Register our loader, which also calls the app's own loader.
 
     :param app: the app.
-    :param jwt: its JWTManager.
-    :raises ConfigError: the loader that was there is a coroutine function.
+    :param jwt: the ``JWTManager`` of the app.
+    :raises ConfigError: if the app's own loader is a coroutine function.
     """
     previous = blocklist_loader_of(app)
     if not isinstance(previous, BlocklistLoader):
-        _refuse_async(previous)
-        kept = None if is_default_loader(previous) else previous
-        jwt.token_in_blocklist_loader(BlocklistLoader(kept))
+        _reject_async(previous)
+        own = None if is_default_loader(previous) else previous
+        jwt.token_in_blocklist_loader(BlocklistLoader(own))
 
 
 def problem_of(app: Flask) -> str | None:
-    """Tell whether something has replaced our loader, which switches revocation off.
+    """Check whether our loader was replaced, so that nothing is rejected.
 
     :param app: the app.
-    :returns: what is wrong and how to mend it, or ``None``.
+    :returns: the problem and how to fix it, or ``None``.
     """
     loader = blocklist_loader_of(app)
     if isinstance(loader, BlocklistLoader):
         return None
     return (
-        "revocation is switched off: a JWTManager or a token_in_blocklist_loader that"
-        " was set after LogoutExtension has taken the place of its loader. Create the"
-        " JWTManager and set its loaders first, LogoutExtension last; your own loader is"
-        " then asked too."
+        "Revocation is switched off, because a JWTManager or a token_in_blocklist_loader"
+        " that was set after LogoutExtension replaced its loader. Create the JWTManager"
+        " and set its loaders before LogoutExtension. Your own loader is then called as"
+        " well."
     )
 
 
-def check_slot(app: Flask) -> None:
-    """Refuse to go on where something has replaced our loader.
+def check_loader(app: Flask) -> None:
+    """Check that our loader is still installed.
 
     :param app: the app.
-    :raises ConfigError: revocation is switched off; the message names the remedy.
+    :raises ConfigError: if it was replaced. The message says how to fix it.
     """
     problem = problem_of(app)
     if problem is not None:
         raise ConfigError(problem)
 
 
-def _refuse_async(loader: t.Any) -> None:
+def _reject_async(loader: t.Any) -> None:
     for function in (loader, getattr(loader, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(function):
             raise ConfigError(
-                "the token_in_blocklist_loader of the app is an async def."
-                " Flask-JWT-Extended does not await it, so its coroutine would count"
-                " as true and refuse every token. Make it a plain def."
+                "The app's token_in_blocklist_loader is a coroutine function."
+                " Flask-JWT-Extended doesn't await it, so it would reject every token."
+                " Define it with def instead of async def."
             )

@@ -1,6 +1,6 @@
-"""What a token says of itself, and the keys under which it can be revoked.
+"""Reads the claims of tokens, and makes the keys under which tokens can be revoked.
 
-No Flask, no SQL, no clock: every function here depends on its arguments alone.
+This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ Claims = t.Mapping[str, t.Any]
 KEY_SIZE = 16
 """Length of a key, in bytes."""
 
-# What Flask-JWT-Extended adds to a decoded token that lacks them.
+# Flask-JWT-Extended adds these to a decoded token that lacks them.
 _CLAIM_DEFAULTS = {"type": "access", "fresh": False, "jti": None}
 
 
 Lookup = tuple[tuple[bytes, ...], t.Optional[str]]
-"""What a store is asked about a token: the keys under which it can be revoked, and whom
-it was issued to."""
+"""The keys under which a token can be revoked, and its subject."""
 
 
 class AnyIssuer(Enum):
@@ -32,17 +31,17 @@ class AnyIssuer(Enum):
 
 
 ANY_ISSUER: t.Final = AnyIssuer.ANY
-"""Names the tokens of every issuer, and those without an ``iss``."""
+"""Stands for the tokens of every issuer, including those without ``iss``."""
 
 Issuer = t.Union[str, None, AnyIssuer]
-"""Whose tokens a key names: one issuer's, those without an ``iss``, or any."""
+"""The issuer that a key covers. ``None`` stands for tokens without ``iss``."""
 
 
 def make_key(kind: str, issuer: Issuer, value: str | None) -> bytes:
-    """Make the key under which something can be revoked.
+    """Make the key of a revocation.
 
-    The parts are joined as netstrings, so two keys are equal exactly when all three
-    parts are; no collation ever compares the parts themselves.
+    The parts are hashed as netstrings, so keys are equal only if all three parts are.
+    Databases compare the digest and never apply a collation to the parts.
 
     :param kind: a :data:`Kind`, or ``"claims"`` for a token without a usable ``jti``.
     :param issuer: the ``iss`` claim, ``None`` for tokens without one, or
@@ -56,9 +55,9 @@ def make_key(kind: str, issuer: Issuer, value: str | None) -> bytes:
 
 
 def text(value: object) -> str | None:
-    """Bring a claim into the one form that is compared: a string.
+    """Convert a claim to a string, because claims are compared as strings.
 
-    :param value: a string, a number, any other JSON value, or ``None``.
+    :param value: any JSON value.
     :returns: the string, or ``None`` for ``None``.
     """
     if value is None or isinstance(value, str):
@@ -69,20 +68,20 @@ def text(value: object) -> str | None:
 
 
 def subject_of(claims: Claims, identity_claim: str = "sub") -> str | None:
-    """Read whom a token was issued to.
+    """Return the subject of a token as a string.
 
     :param claims: the claims of the token.
-    :param identity_claim: the claim that holds it, ``JWT_IDENTITY_CLAIM``.
-    :returns: the subject as a string, or ``None`` where there is none.
+    :param identity_claim: the name of the claim that holds it, ``JWT_IDENTITY_CLAIM``.
+    :returns: the subject, or ``None`` if there is none.
     """
     return text(claims.get(identity_claim))
 
 
 def session_of(claims: Claims) -> str | None:
-    """Read which login a token belongs to.
+    """Return the ``sid`` of the login that a token belongs to.
 
-    Apps use ``sid`` for other things as well, such as a site or a shop. So a token
-    belongs to a login only if it has both claims of :func:`.session_claims`.
+    Some apps use ``sid`` for other things, such as a site or a shop. So a token belongs
+    to a login only if it has both claims of :func:`.session_claims`.
 
     :param claims: the claims of the token.
     :returns: the ``sid`` claim, or ``None`` unless ``sid`` is a string and ``login_at``
@@ -97,17 +96,17 @@ def session_of(claims: Claims) -> str | None:
 def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
     """List every key under which a token can be revoked (RFC 7519 4.1).
 
-    A ``sid`` counts whatever it is, because :meth:`.LogoutExtension.revoke_session`
-    applies to every token that has it.
+    Any ``sid`` counts, because :meth:`.LogoutExtension.revoke_session` applies to every
+    token that has it.
 
-    :param claims: the claims of the token, of which none is required.
-    :param identity_claim: the claim that holds the subject.
-    :returns: 2 to 7 keys, that of the token itself first, and the subject or ``None``.
+    :param claims: the claims of the token, all of them optional.
+    :param identity_claim: the name of the claim that holds the subject.
+    :returns: 2 to 7 keys, of which the first is the token's own, and the subject.
     """
     kind, value = _name_token(claims)
     issuer, sid = claims.get("iss"), claims.get("sid")
     subject = claims.get(identity_claim)
-    # Every request comes here: most tokens have a subject that is a string, and no more.
+    # This runs on every request, and most tokens have only a subject that is a string.
     if issuer is not None:
         issuer = text(issuer)
     if sid is not None:
@@ -118,7 +117,7 @@ def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
 
 
 def token_key(claims: Claims) -> bytes:
-    """Make the key of one token: of its ``jti``, or else of all its claims.
+    """Make the key of one token, from its ``jti`` or, without one, from all its claims.
 
     :param claims: the claims of the token.
     :returns: 16 bytes.
@@ -128,22 +127,22 @@ def token_key(claims: Claims) -> bytes:
 
 
 def issuers_of(claims: Claims) -> tuple[str | None, AnyIssuer]:
-    """List the issuers under which a token is looked for.
+    """List the issuers whose revocations apply to a token.
 
     :param claims: the claims of the token.
-    :returns: its own ``iss`` or ``None``, and :data:`ANY_ISSUER`.
+    :returns: the token's ``iss`` or ``None``, and :data:`ANY_ISSUER`.
     """
     return text(claims.get("iss")), ANY_ISSUER
 
 
 def began_at(claims: Claims) -> float | None:
-    """Read when the login of a token began: the instant that cutoffs compare with.
+    """Return when the login of a token began, to compare with cutoffs.
 
-    A ``login_at`` after the ``iat`` cannot be ours, so the earlier one counts.
+    If ``login_at`` is later than ``iat``, we didn't make it, so the earlier one counts.
 
     :param claims: the claims of the token.
-    :returns: the ``login_at`` claim, or else ``iat``, in seconds since the epoch;
-        ``None`` without either.
+    :returns: ``login_at`` or, without it, ``iat``, in seconds since the epoch. ``None``
+        if the token has neither.
     """
     login_at = claims.get("login_at")
     instants = (
@@ -154,11 +153,7 @@ def began_at(claims: Claims) -> float | None:
 
 
 def issued_at(claims: Claims) -> float | None:
-    """Read when a token was issued.
-
-    :param claims: the claims of the token.
-    :returns: the ``iat`` claim, in seconds since the epoch, or ``None`` without one.
-    """
+    """Return the ``iat`` claim of a token, or ``None`` if it has no usable one."""
     return _to_float(claims.get("iat"))
 
 
@@ -189,7 +184,7 @@ def _look_up(
     for name in (issuer, ANY_ISSUER):
         if sid is not None:
             keys.append(make_key("session", name, sid))
-        # Only a logout names the tokens without an issuer: a token's or a session's.
+        # Only revocations of a token or a session are stored for tokens without issuer.
         if name is None:
             continue
         if subject is not None:

@@ -1,4 +1,4 @@
-"""The clock of this worker."""
+"""Reads the clock of this worker."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from datetime import timezone
 
 
 def now() -> datetime:
-    """Read the clock of this worker, aware UTC."""
+    """Return the current time, aware UTC."""
     return datetime.now(timezone.utc)

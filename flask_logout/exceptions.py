@@ -1,4 +1,4 @@
-"""The exceptions of this package. Each that has a response knows its documented JSON."""
+"""The exceptions of Flask-Logout, and the JSON responses of those that have one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if t.TYPE_CHECKING:
     from .schemas import ErrorItem
 
 RETRY_AFTER = 5
-"""How many seconds a client should wait before it retries after a 503."""
+"""Seconds that a client should wait before it retries after a 503 response."""
 
 
 class LogoutError(Exception):
@@ -22,14 +22,13 @@ class LogoutError(Exception):
 
 
 class ConfigError(LogoutError, RuntimeError):
-    """A setting or the setup of the app is wrong. The message says how to fix it."""
+    """The app is set up or configured incorrectly. The message says how to fix it."""
 
 
 class InvalidTokenError(LogoutError):
-    """The access token is missing or not acceptable, so the response is a 401.
+    """The access token is missing or invalid. The status of the response is 401.
 
-    :param description: the cause, or ``None`` if the request has no token
-        (RFC 6750 3.1).
+    :param description: the cause (RFC 6750 3.1), or ``None`` if there is no token.
     """
 
     def __init__(self, description: str | None = None) -> None:
@@ -37,18 +36,18 @@ class InvalidTokenError(LogoutError):
         self.description = description
 
 
-class AnsweredError(LogoutError, HTTPException):
-    """Base class of exceptions that have a response, which Flask sends.
+class ResponseError(LogoutError, HTTPException):
+    """Base class of the exceptions that Flask turns into a JSON response.
 
-    They are :exc:`~werkzeug.exceptions.HTTPException`, because flask-restx and
-    Flask-RESTful turn any other exception into a 500.
+    It is an :exc:`~werkzeug.exceptions.HTTPException`, because flask-restx and
+    Flask-RESTful respond to any other exception with 500.
     """
 
     code: int = 400
     title: t.ClassVar[str]
 
     def __init__(self, message: str = "") -> None:  # noqa: B042
-        # HTTPException would use the message as its description.
+        # HTTPException.__init__() would set the message as its description.
         Exception.__init__(self, message)
 
     def __str__(self) -> str:
@@ -56,16 +55,16 @@ class AnsweredError(LogoutError, HTTPException):
 
     @property
     def data(self) -> dict[str, t.Any]:
-        """The JSON body. flask-restx and Flask-RESTful read it under this name."""
+        """The JSON body. flask-restx and Flask-RESTful use this attribute."""
         return {"code": self.code, "message": self.title, "data": self._details()}
 
     def get_response(self, *_: t.Any, **__: t.Any) -> Response:
-        """Make the documented response.
+        """Make the response.
 
-        :returns: JSON that caches don't store.
+        :returns: the documented JSON, with ``Cache-Control: no-store``.
         """
         body = json.dumps(self.data, ensure_ascii=False, separators=(",", ":"))
-        # A lone surrogate is valid in JSON but has no UTF-8 encoding.
+        # JSON strings can contain lone surrogates, which UTF-8 can't encode.
         encoded = body.encode("utf-8", "replace")
         response = Response(encoded, status=self.code, mimetype="application/json")
         response.cache_control.no_store = True
@@ -75,10 +74,10 @@ class AnsweredError(LogoutError, HTTPException):
         return {}
 
 
-class InvalidRequestError(AnsweredError):
-    """The refresh token is missing or not acceptable, so the response is a 400.
+class InvalidRequestError(ResponseError):
+    """The refresh token is missing or invalid. The status of the response is 400.
 
-    :param errors: what is wrong, one item per field.
+    :param errors: the errors, one per field.
     """
 
     title = "validation failed"
@@ -91,15 +90,15 @@ class InvalidRequestError(AnsweredError):
         return {"type": "validation_error", "errors": _dump(self.errors)}
 
 
-class ExternalAPIError(AnsweredError):
-    """Raise this in an upstream that failed, so that the response is a 400.
+class ExternalAPIError(ResponseError):
+    """Raise this in an upstream that failed. The status of the response is 400.
 
     Flask-Logout then revokes nothing.
 
-    :param details: any JSON that helps the client. Don't include tokens, because the
-        client receives it unchanged.
-    :param errors: what is wrong, one item per field.
-    :raises TypeError: ``details`` is not JSON.
+    :param details: any JSON value that helps the client, which receives it unchanged.
+        Don't include tokens.
+    :param errors: the errors, one per field.
+    :raises TypeError: if ``details`` isn't JSON.
     """
 
     title = "external api error"
@@ -107,7 +106,7 @@ class ExternalAPIError(AnsweredError):
     def __init__(  # noqa: B042
         self, *, details: JsonValue = None, errors: t.Sequence[ErrorItem] = ()
     ) -> None:
-        super().__init__("an upstream failed to end the login")
+        super().__init__("An upstream failed to end the login.")
         self.details = _copy_json(details)
         self.errors = list(errors)
 
@@ -116,19 +115,21 @@ class ExternalAPIError(AnsweredError):
         return found if self.details is None else {**found, "details": self.details}
 
 
-class StoreUnavailableError(AnsweredError):
-    """The store did not answer, so the response is a 503, on every protected route.
+class StoreUnavailableError(ResponseError):
+    """The store can't be reached. The status of the response is 503.
 
-    The error of the database or of Redis is in ``__cause__``.
+    Every route that checks a token raises it. If a call that revokes raises it, nothing
+    was revoked, unless it is an :exc:`OutcomeUnknownError`. ``__cause__`` is the exception
+    of the database or of Redis.
     """
 
     code = 503
     title = "service unavailable"
 
     def get_response(self, *_: t.Any, **__: t.Any) -> Response:
-        """Make the documented response.
+        """Make the response.
 
-        :returns: JSON that caches don't store, with ``Retry-After``.
+        :returns: the documented JSON, with ``Retry-After``.
         """
         response = super().get_response()
         response.headers["Retry-After"] = str(RETRY_AFTER)
@@ -136,10 +137,10 @@ class StoreUnavailableError(AnsweredError):
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """The store did not acknowledge a revocation, so it may be stored or not.
+    """A revocation may or may not be stored, because the store didn't acknowledge it.
 
-    For example, the connection broke after the statement was sent. The response is a
-    503, as for every :exc:`StoreUnavailableError`. Revoking again is safe.
+    For example, the connection broke after the statement was sent. The status of the
+    response is 503. Revoking again is safe.
     """
 
 
@@ -152,10 +153,13 @@ def _copy_json(value: JsonValue) -> JsonValue:
         copy: JsonValue = json.loads(json.dumps(value))
     except (TypeError, ValueError, RecursionError) as e:
         raise TypeError(_NOT_JSON) from e
-    # json turns tuples into lists, and numbers that are keys into strings.
+    # JSON has no tuples and only string keys, so reject values that it would change.
     if copy != value:
         raise TypeError(_NOT_JSON)
     return copy
 
 
-_NOT_JSON = "details must be JSON: dict, list, str, …"
+_NOT_JSON = (
+    "Invalid details. Expected JSON: None, a string, number or boolean, or a list or dict"
+    " of these with string keys."
+)

@@ -1,4 +1,4 @@
-"""The extension: wires the rooms of this package to an app, and is its Python API."""
+"""The extension class: sets up an app, and is the public Python API."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .service import get_service
 from .service import LogoutService
 from .stores.factory import open_store
 from .upstreams import Upstream
-from .views import answer_strays
 from .views import make_blueprint
+from .views import register_prefix_errors
 from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
@@ -35,14 +35,14 @@ if t.TYPE_CHECKING:
 
 
 class LogoutExtension:
-    """Give an app that uses Flask-JWT-Extended a logout that is true.
+    """Add a logout endpoint and token revocation to a Flask app.
 
-    It registers ``POST /auth/logout`` and refuses revoked tokens on every route. Create
-    the ``SQLAlchemy`` and the ``JWTManager`` of the app first; where one is missing it
-    is created. One object serves any number of apps, and keeps nothing about them.
+    It registers ``POST /auth/logout``, and makes every ``@jwt_required()`` route reject
+    revoked tokens. Create the app's ``SQLAlchemy`` and ``JWTManager`` objects first, or
+    the extension creates them. One extension can serve several apps, which then share
+    its upstreams.
 
-    :param app: the app to set up at once; ``None``: call :meth:`init_app` later.
-    :raises ConfigError: see :meth:`init_app`.
+    :param app: the app to initialize. If ``None``, call :meth:`init_app` later.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -51,17 +51,15 @@ class LogoutExtension:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Set up an app, which has been configured.
+        """Initialize the extension for an app. Set the app's configuration first.
 
-        :param app: the app.
-        :raises ConfigError: the app was set up before, a setting is wrong, the
-            blocklist loader of the app is a coroutine function, or its database is of a
-            kind that is not supported; the message names the remedy.
+        :param app: the app to initialize.
+        :raises ConfigError: if a setting is invalid, or the app can't be set up. The
+            message says why, and how to fix it.
         """
         if EXTENSION in app.extensions:
             raise ConfigError(
-                "this app has a LogoutExtension already. Call LogoutExtension(app) or"
-                " init_app(app) once per app."
+                "This app already has a LogoutExtension. Initialize it only once."
             )
         conflicts.check_free(app)
         settings = Settings.from_app(app)
@@ -86,37 +84,37 @@ class LogoutExtension:
         app.cli.add_command(commands)
         conflicts.watch(app)
         if settings.app_wide_errors:
-            answer_strays(app, settings.url_prefix)
+            register_prefix_errors(app, settings.url_prefix)
 
     def upstream(self, function: Upstream) -> Upstream:
-        """Register what else must forget the tokens of a logout; a decorator.
+        """Register a callback that ends the login elsewhere. Use it as a decorator.
 
-        It is called with :class:`LogoutTokens` after both tokens have been verified and
-        before they are revoked. Raise :exc:`ExternalAPIError` in it to tell the client
-        why it failed; after any exception nothing is revoked.
+        Each logout calls it with :class:`LogoutTokens`, after both tokens are verified and
+        before they are revoked. If it raises any exception, nothing is revoked. Raise
+        :exc:`ExternalAPIError` to send details to the client.
 
-        :param function: the callable, a coroutine function included.
-        :returns: the callable.
+        :param function: the callback, which may be a coroutine function.
+        :returns: the callback, unchanged.
         """
         self._upstreams.append(function)
         return function
 
     def log_out(self, access_claims: Claims, refresh_token: str | None = None) -> None:
-        """Log out as the endpoint does, for an app that has a route of its own.
+        """Log out as the endpoint does. Use this in a logout route of your own.
 
-        It verifies the refresh token, calls the upstreams, and revokes both tokens in one
-        statement. If it raises, Flask-Logout has revoked nothing, with one exception:
-        after an :exc:`OutcomeUnknownError` the tokens may be revoked. Each exception but
-        the first has a documented response, which Flask sends unless the app catches it.
-        Afterwards ``get_jwt()`` returns an empty dict in this request.
+        This verifies the refresh token, calls the upstreams, and revokes both tokens in
+        one statement. ``get_jwt()`` then returns an empty dict until the request ends.
+        Flask turns the exceptions below, except :exc:`ValueError`, into the documented
+        responses. They mean that nothing is revoked, unless it is an
+        :exc:`OutcomeUnknownError`.
 
         :param access_claims: the claims of the access token, from ``get_jwt()``.
-        :param refresh_token: the encoded refresh token of the same user; ``None``: there
-            is none, which ``LOGOUT_REQUIRE_REFRESH_TOKEN = False`` allows.
-        :raises ValueError: the claims are empty or those of a refresh token.
-        :raises InvalidRequestError: the refresh token is missing or not acceptable.
-        :raises ExternalAPIError: an upstream failed.
-        :raises StoreUnavailableError: the store did not answer.
+        :param refresh_token: the encoded refresh token of the same user. ``None`` is
+            valid only if :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` is ``False``.
+        :raises ValueError: if the claims are empty or those of a refresh token.
+        :raises InvalidRequestError: if the refresh token is missing or invalid.
+        :raises ExternalAPIError: if an upstream failed.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         service = get_service()
         check_access(access_claims)
@@ -131,17 +129,16 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Revoke one token, and no other token of its login.
+        """Revoke one token, such as a refresh token that a view has just rotated.
 
-        So a view that rotates refresh tokens can revoke the one that it has received.
+        Other tokens of the same login stay valid, unless ``session`` is ``True``.
 
-        :param claims: the claims of the token, of ``get_jwt()`` or ``decode_token()``.
-        :param session: ``True``: revoke every token of its login, as a logout does,
-            if it belongs to one, see :func:`session_claims`. ``db.session``: see
-            :meth:`revoke_user`.
-        :param reason: why, for the record, up to 255 characters.
-        :param actor: who does it, for the record, up to 255 characters.
-        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        :param claims: the token's claims, from ``get_jwt()`` or ``decode_token()``.
+        :param session: ``True`` revokes every token of its login, if it has one, see
+            :func:`session_claims`. For ``db.session``, see :meth:`revoke_user`.
+        :param reason: why, for the stored record, up to 255 characters.
+        :param actor: who revokes it, for the stored record, up to 255 characters.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         service = get_service()
         make = service.make.of_logins if session is True else service.make.of_token
@@ -156,18 +153,18 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Revoke every token of one login, those of later refreshes included.
+        """Revoke every token of one login, including those of later refreshes.
 
-        It applies to every token that has this ``sid``, also if an app sets that claim
-        to something else than a login.
+        This covers every token with this ``sid``, even if the app uses that claim for
+        something other than a login.
 
-        :param sid: the ``sid`` claim of its tokens, see :func:`session_claims`.
-        :param session: see :meth:`revoke_user`.
-        :param reason: why, for the record, up to 255 characters.
-        :param actor: who does it, for the record, up to 255 characters.
-        :raises ValueError: the ``sid`` is empty.
-        :raises TypeError: the ``sid``, the reason or the actor is not a string.
-        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        :param sid: the ``sid`` claim of the login's tokens, see :func:`session_claims`.
+        :param session: ``db.session`` or ``None``, as in :meth:`revoke_user`.
+        :param reason: why, for the stored record, up to 255 characters.
+        :param actor: who revokes it, for the stored record, up to 255 characters.
+        :raises ValueError: if the ``sid`` is empty.
+        :raises TypeError: if the ``sid``, reason or actor isn't a string.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         service = get_service()
         revocations = service.make.of_session(sid)
@@ -182,34 +179,28 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Log a user out everywhere: end every login that began up to now (ASVS 7.4).
+        """Log a user out everywhere (ASVS 5.0 7.4).
 
-        A login begins when its request does, see :func:`session_claims`. So a login
-        that has read the old password ends too. After this call, the same request can
-        log the user in again, unless you pass ``session``.
+        This revokes every login whose request has begun, so a login in progress that has
+        read the old password is revoked, too. Afterwards, the same request can log the
+        user in again, unless you pass ``session``.
 
-        :param identity: what ``create_access_token`` takes: it passes through the app's
-            ``user_identity_loader``.
-        :param keep_session: the ``sid`` of the one login that stays, for a password
-            change (ASVS 5.0 7.4.3). It must be a ``sid`` of :func:`session_claims`.
-            ``None``: none stays.
-        :param session: ``db.session``: the app commits the revocation, or rolls it
-            back, together with its own change. The cutoff is the moment of the commit,
-            and the revocation is logged and signalled after it. To log the same user in
-            again in this request, pass the ``sid`` of the new login as
-            ``keep_session``. If the store does not answer, this method or the commit
-            raises, and you have to roll back. The commit raises
-            :exc:`OutcomeUnknownError` if it has succeeded, but checks may miss the
-            revocation. ``None``: it is committed when this returns.
-        :param reason: why, for the record, up to 255 characters.
-        :param actor: who does it, for the record, up to 255 characters.
-        :raises ValueError: the identity is ``None``, or a dict or list that PyJWT does
-            not accept as a ``sub`` claim.
-        :raises TypeError: the identity can't be encoded to JSON, or another argument is
-            of the wrong type.
-        :raises ConfigError: the session is connected to another database than the
-            revocations, or they are in none of the app's.
-        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        :param identity: the identity, as passed to ``create_access_token``. The app's
+            ``user_identity_loader`` is applied to it.
+        :param keep_session: the ``sid`` from :func:`session_claims` of one login to keep,
+            such as the current one when the password changes (ASVS 5.0 7.4.3).
+        :param session: ``db.session``, to revoke when the app commits. The cutoff is
+            then the time of the commit. To log the user in again in this request, pass
+            the new login's ``sid`` as ``keep_session``. Roll back if this method or the
+            commit raises. If the commit raises :exc:`OutcomeUnknownError`, it succeeded,
+            but checks may miss the revocation. If ``None``, the revocation is committed
+            before this returns.
+        :param reason: why, for the stored record, up to 255 characters.
+        :param actor: who revokes it, for the stored record, up to 255 characters.
+        :raises ValueError: if no valid token can carry the identity.
+        :raises TypeError: if the identity isn't JSON, or an argument has the wrong type.
+        :raises ConfigError: if the revocations aren't in the database of the session.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         service, subject = get_service(), tokens.subject_for(identity)
         revocations = service.make.of_subject(subject, keep_session=keep_session)
@@ -222,37 +213,37 @@ class LogoutExtension:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """End every login of every user that began up to now: the panic button.
+        """Log out every user, for example after a data breach.
 
-        :param session: see :meth:`revoke_user`.
-        :param reason: why, for the record, up to 255 characters.
-        :param actor: who does it, for the record, up to 255 characters.
-        :raises StoreUnavailableError: the store did not answer; nothing is revoked.
+        :param session: ``db.session`` or ``None``, as in :meth:`revoke_user`.
+        :param reason: why, for the stored record, up to 255 characters.
+        :param actor: who revokes them, for the stored record, up to 255 characters.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         service = get_service()
         revocations = service.make.of_everyone()
         service.revoke(revocations, session=session, reason=reason, actor=actor)
 
     def is_revoked(self, claims: Claims) -> bool:
-        """Tell whether a token is revoked under any of its keys, in one round trip.
+        """Check whether a token is revoked, with at most one round trip to the store.
 
         :param claims: the claims of a verified token.
-        :returns: ``True``: refuse it.
-        :raises StoreUnavailableError: the store did not answer: refuse it too.
+        :returns: ``True`` if the token must be rejected.
+        :raises StoreUnavailableError: if the store can't be reached. Reject the token.
         """
         return get_service().is_revoked(claims)
 
     def purge(self) -> int:
-        """Forget every revocation that no living token needs, in batches.
+        """Delete expired revocations, in batches.
 
-        :returns: how many were forgotten.
-        :raises StoreUnavailableError: the store did not answer; call it again later.
+        :returns: how many were deleted.
+        :raises StoreUnavailableError: if the store can't be reached. Try again later.
         """
         return sum(get_service().purge())
 
 
 def _find_database(app: Flask, bind_key: str | None) -> AppDatabase:
-    # Imported here because an app that uses Redis needs no SQLAlchemy.
+    # Imported here because apps that use Redis don't need SQLAlchemy.
     from .app_database import find_database
 
     return find_database(app, bind_key)

@@ -1,7 +1,6 @@
-"""The adapter to Flask-JWT-Extended: the only module that uses its undocumented names.
+"""Adapts Flask-JWT-Extended. Only this module uses its undocumented names.
 
-tests/test_jwt_extended.py fails with the name of what is missing if a new version of
-Flask-JWT-Extended renames one of them.
+If a new version renames one that is imported, importing this module fails with its name.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
 
 from .claims import Claims
 
-# Each finds the encoded token in the current request, and what CSRF protection sent.
+# Each returns the encoded token of the current request and its CSRF token.
 _READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
     "headers": _decode_jwt_from_headers,
     "cookies": partial(_decode_jwt_from_cookies, refresh=False),
@@ -36,32 +35,33 @@ _READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
 }
 
 LOCATIONS = _READERS.keys()
-"""Where a token may be, the values of ``JWT_TOKEN_LOCATION``."""
+"""The valid values of ``JWT_TOKEN_LOCATION``."""
 
 Loader = t.Callable[[dict[t.Any, t.Any], dict[t.Any, t.Any]], object]
-"""A ``token_in_blocklist_loader``."""
+"""A ``token_in_blocklist_loader``, called with the header and the claims."""
 
 
 class Presented(t.NamedTuple):
-    """A token as it came with the request, not verified yet."""
+    """The token of a request, before verification."""
 
     token: str
-    """The encoded token; whatever JSON value it is, if it came in the body."""
+    """The encoded token. A token in the body may be any JSON value."""
 
     csrf: str | None
-    """What the page sent to prove that it may use the cookies."""
+    """The CSRF token, which the token in a cookie must match."""
 
     location: str
-    """Where it was, one of ``JWT_TOKEN_LOCATION``."""
+    """Where the token was found, one of :data:`LOCATIONS`."""
 
 
 def find_access_token(read_json: t.Callable[[], object]) -> Presented:
     """Find the access token of the current request, as ``jwt_required()`` does.
 
-    :param read_json: reads the body, which has a token only if it is an object.
-    :returns: the token of the first location that has one.
-    :raises NoAuthorizationError: there is none.
-    :raises CSRFError: the token is in a cookie, and the proof is missing or unreadable.
+    :param read_json: returns the decoded JSON body, or ``None``.
+    :returns: the token from the first location that has one.
+    :raises NoAuthorizationError: if there is none.
+    :raises CSRFError: if the token is in a cookie and the CSRF token is missing or
+        malformed.
     """
     for location in config.token_location:
         if location == "json" and not isinstance(read_json(), dict):
@@ -70,29 +70,29 @@ def find_access_token(read_json: t.Callable[[], object]) -> Presented:
             token, csrf = _READERS[location]()
         except NoAuthorizationError:
             continue
-        # compare_digest() raises TypeError for a string that is not ASCII.
+        # hmac.compare_digest() raises TypeError for strings that aren't ASCII.
         if csrf is not None and not csrf.isascii():
             raise CSRFError("CSRF double submit tokens do not match")
         return Presented(token, csrf, location)
     raise NoAuthorizationError("Missing JWT")
 
 
-def ask_loaders(header: dict[str, t.Any], claims: Claims) -> None:
-    """Ask the blocklist loader and the verification loader about a decoded token.
+def call_loaders(header: dict[str, t.Any], claims: Claims) -> None:
+    """Call the blocklist loader and the verification loader for a decoded token.
 
     :param header: the header of the token.
-    :param claims: its claims.
-    :raises JWTExtendedException: one of them rejects the token.
+    :param claims: the claims of the token.
+    :raises JWTExtendedException: if one of them rejects the token.
     """
     verify_token_not_blocklisted(header, dict(claims))
     custom_verification_for_token(header, dict(claims))
 
 
-def forget_token() -> None:
-    """Let ``get_jwt()`` and ``current_user`` find nothing in the rest of the request.
+def clear_token() -> None:
+    """Make ``get_jwt()`` and ``current_user`` return nothing until the request ends.
 
-    They then return what they return in a request without a token, because a response
-    handler that raises would replace the response to a logout that has happened.
+    They return the same as in a request without a token, instead of raising. An exception
+    in an ``after_request`` function would replace the response to a successful logout.
     """
     if "_jwt_extended_jwt" in g:
         g._jwt_extended_jwt = {}
@@ -102,22 +102,22 @@ def forget_token() -> None:
 
 
 def blocklist_loader_of(app: Flask) -> Loader:
-    """Return the blocklist loader that Flask-JWT-Extended calls for an app."""
+    """Return the blocklist loader that an app uses now."""
     jwt: JWTManager = app.extensions["flask-jwt-extended"]
     return jwt._token_in_blocklist_callback
 
 
 def is_default_loader(loader: Loader) -> bool:
-    """Say whether a blocklist loader is the one of Flask-JWT-Extended itself."""
+    """Check whether a blocklist loader is the default of Flask-JWT-Extended."""
     return loader is default_blocklist_callback
 
 
 def has_own_key_loader() -> bool:
-    """Say whether the current app has a ``decode_key_loader`` of its own."""
+    """Check whether the current app has registered a ``decode_key_loader``."""
     loader = get_jwt_manager()._decode_key_callback
     return loader is not default_decode_key_callback
 
 
 def load_identity(identity: t.Any) -> t.Any:
-    """Call the ``user_identity_loader`` of the current app."""
+    """Return what the app's ``user_identity_loader`` returns for an identity."""
     return get_jwt_manager()._user_identity_callback(identity)

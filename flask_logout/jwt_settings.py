@@ -1,4 +1,4 @@
-"""The ``JWT_*`` settings that decide how long to keep revocations, read and checked."""
+"""Reads and checks the ``JWT_*`` settings that revocation depends on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from .jwt_extended import LOCATIONS
 from .revocation import Retention
 
 LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")
-"""The settings that say how long a token is valid."""
+"""The settings for the lifetimes of tokens."""
 
 _COOKIE_NAMES = ("JWT_ACCESS_COOKIE_NAME", "JWT_REFRESH_COOKIE_NAME")
 
 
 def check_settings() -> None:
-    """Check every setting that Flask-JWT-Extended itself checks late or never.
+    """Check the settings that Flask-JWT-Extended checks late or never.
 
-    :raises ConfigError: a setting of the current app is invalid.
+    :raises ConfigError: if a setting of the current app is invalid.
     """
     config = current_app.config
     read_leeway()
@@ -55,15 +55,15 @@ def check_settings() -> None:
     cookies = _COOKIE_NAMES if "cookies" in locations else ()
     for key in ("JWT_IDENTITY_CLAIM", *cookies):
         is_text = isinstance(config[key], str) and config[key] != ""
-        _require(is_text, key, "a string that is not empty")
+        _require(is_text, key, "a non-empty string")
 
 
 def read_leeway() -> timedelta:
-    """Read how long after its expiry Flask-JWT-Extended still accepts a token.
+    """Read ``JWT_DECODE_LEEWAY``, for which expired tokens are still accepted.
 
-    :returns: ``JWT_DECODE_LEEWAY``.
-    :raises ConfigError: it is not a duration. In a comparison with NaN, for example, no
-        token would ever expire.
+    :returns: the leeway, 0 or more.
+    :raises ConfigError: if it isn't a duration. With NaN, for example, no token would
+        ever expire, because every comparison with NaN is false.
     """
     value: t.Any = current_app.config["JWT_DECODE_LEEWAY"]
     try:
@@ -79,11 +79,11 @@ def read_leeway() -> timedelta:
 
 
 def read_lifetime(key: str) -> timedelta | None:
-    """Read how long the tokens that Flask-JWT-Extended makes are valid.
+    """Read the lifetime of the access or the refresh tokens that the app issues.
 
     :param key: one of :data:`LIFETIMES`.
-    :returns: the lifetime, or ``None`` if such tokens never expire.
-    :raises ConfigError: it is not a duration, or too long to have an end.
+    :returns: the lifetime, or ``None`` if these tokens never expire.
+    :raises ConfigError: if it isn't a duration, or is too long.
     """
     value: t.Any = current_app.config[key]
     try:
@@ -96,14 +96,14 @@ def read_lifetime(key: str) -> timedelta | None:
         "a timedelta or a whole number of seconds, from 0 to 365000 days, or False for"
         " tokens that never expire",
     )
-    # For a zero, as for False, Flask-JWT-Extended makes tokens without exp.
+    # Flask-JWT-Extended omits exp for a lifetime of 0, as it does for False.
     return lifetime or None
 
 
 def accepted_issuers() -> tuple[Issuer, ...]:
     """List the issuers whose tokens the app accepts.
 
-    :returns: those of ``JWT_DECODE_ISSUER``, or :data:`.ANY_ISSUER`.
+    :returns: the issuers in ``JWT_DECODE_ISSUER``, or :data:`.ANY_ISSUER` if unset.
     """
     issuers = jwt_config.decode_issuer
     if not issuers:
@@ -112,13 +112,13 @@ def accepted_issuers() -> tuple[Issuer, ...]:
 
 
 def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
-    """Work out how long revocations must be kept.
+    """Read how long revocations must be kept.
 
     :param margin: ``LOGOUT_PURGE_MARGIN``.
-    :param max_lifetime: ``LOGOUT_MAX_TOKEN_LIFETIME``; ``None``: the longer one of
+    :param max_lifetime: ``LOGOUT_MAX_TOKEN_LIFETIME``. If ``None``, the longer one of
         ``JWT_ACCESS_TOKEN_EXPIRES`` and ``JWT_REFRESH_TOKEN_EXPIRES``.
-    :returns: what to keep them by.
-    :raises ConfigError: a setting of Flask-JWT-Extended is invalid.
+    :returns: the retention of revocations.
+    :raises ConfigError: if a setting of Flask-JWT-Extended is invalid.
     """
     if max_lifetime is None:
         access, refresh = map(read_lifetime, LIFETIMES)
@@ -129,13 +129,13 @@ def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
 def _as_timedelta(value: t.Any) -> timedelta:
     if type(value) is int:
         return timedelta(seconds=value)
-    # Flask-JWT-Extended also accepts a relativedelta of dateutil.
+    # Flask-JWT-Extended also accepts dateutil's relativedelta, which has no fixed length.
     start = datetime(2000, 1, 1, tzinfo=timezone.utc)
     return t.cast(timedelta, start + value - start)
 
 
 def _texts(value: object) -> set[str] | None:
-    """Return the strings of a setting that is a string or a collection of them."""
+    """Return the strings of a setting, or ``None`` if it is neither one nor several."""
     if isinstance(value, str):
         return {value}
     if not isinstance(value, Collection) or isinstance(value, bytes):

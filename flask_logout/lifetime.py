@@ -1,7 +1,7 @@
-"""The longest lifetime of a token that a worker has seen.
+"""Tracks the longest lifetime of the tokens that a worker has seen.
 
-It is longer than the settings say if somebody has shortened the settings since, or if the
-app passes a longer ``expires_delta``. Revocations must be kept for such tokens as well.
+It exceeds the settings if they were shortened after the token was issued, or if the app
+passes a longer ``expires_delta``. Revocations must be kept long enough for these tokens.
 """
 
 from __future__ import annotations
@@ -18,34 +18,30 @@ from .revocation import Retention
 
 logger = logging.getLogger("flask_logout")
 
-# The exp is rounded to seconds and the app sets it a little later than the iat.
+# exp and iat are rounded, and read from the clock at slightly different times.
 _TOLERANCE = timedelta(seconds=1)
 
 
 class LongestLifetime:
-    """What one worker knows of how long the tokens of one app are valid."""
+    """The longest lifetime of the tokens of one app that this worker has seen."""
 
     def __init__(self) -> None:
         self._longest: timedelta | None = timedelta(0)
         self._covered = 0.0
 
     def notice(self, claims: Claims, read_retention: t.Callable[[], Retention]) -> None:
-        """Learn from a valid token, and warn if revocations are not kept long enough.
+        """Take a valid token into account, and warn if the settings don't cover it.
 
         :param claims: the claims of the token.
-        :param read_retention: reads how long revocations are kept by the settings.
+        :param read_retention: reads the retention that the settings define.
         """
         lifetime = _lifetime_of(claims)
-        # Every request comes here, and nearly every one ends here.
+        # This runs on every request, and only unusual tokens pass this comparison.
         if lifetime > self._covered:
             self._learn(lifetime, self.extend(read_retention()))
 
     def extend(self, retention: Retention) -> Retention:
-        """Keep revocations for the longest lifetime that is known.
-
-        :param retention: how long revocations are kept by the settings.
-        :returns: that, or longer.
-        """
+        """Extend a retention to the longest lifetime that this worker has seen."""
         known, longest = retention.max_lifetime, self._longest
         if known is None or longest is None:
             return replace(retention, max_lifetime=None)
@@ -62,7 +58,7 @@ class LongestLifetime:
         if kept.max_lifetime is None:
             self._covered = math.inf
             return
-        # In floats, because two long durations can be too long for one.
+        # Add floats, because the sum of two timedeltas can overflow.
         durations = (kept.max_lifetime, kept.margin, _TOLERANCE)
         self._covered = sum(x.total_seconds() for x in durations)
 
@@ -71,10 +67,10 @@ def _warn(lifetime: timedelta | None, kept: timedelta | None) -> None:
     found = "never expires" if lifetime is None else f"has a lifetime of {lifetime}"
     logger.warning(
         "A valid token %s, but revocations are kept for a lifetime of %s. From now on,"
-        " this worker keeps them long enough. Revocations that were stored before may be"
-        " deleted while their tokens are still valid. Set LOGOUT_MAX_TOKEN_LIFETIME to"
-        " the longest lifetime of any token that may still be valid, and don't issue"
-        " tokens without an exp.",
+        " this worker keeps new revocations long enough. Revocations that are already"
+        " stored may be deleted while their tokens are still valid. Set"
+        " LOGOUT_MAX_TOKEN_LIFETIME to the longest lifetime of any token that may still"
+        " be valid, and don't issue tokens without an exp claim.",
         found,
         kept,
     )

@@ -1,8 +1,8 @@
-"""What ties the tokens of one login together, and when that login began.
+"""Makes the claims that identify a login and say when it began.
 
 A login may read the password long before it makes tokens. If the password changes in
 between, the cutoff of that change must cover these tokens. So a login begins when its
-request begins, and the extension stamps each request with that instant.
+request begins, and the extension stamps each request with that time.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from .claims import token_key
 
 _TICK = 1e-6
 
-# In the environ, because requests inside an open app context share its g.
+# The stamp is in the environ, because requests in an open app context share its g.
 _STARTED_AT = "flask_logout.started_at"
 
 
 def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
-    """Make the claims that tie the tokens of one login together, or carry them over.
+    """Make the claims that identify a login, for its access and refresh tokens.
 
-    Pass the result as ``additional_claims`` to ``create_access_token`` and
-    ``create_refresh_token``. At login, call it once, without an argument, and use the
-    result for both tokens. At refresh, pass the claims of the refresh token::
+    Pass them as ``additional_claims`` to ``create_access_token`` and
+    ``create_refresh_token``, so that logging out also revokes the tokens of later
+    refreshes. When a user logs in, call this once without arguments and use the result
+    for both tokens. In a refresh view, pass the claims of the refresh token::
 
         create_access_token(identity, additional_claims=session_claims(get_jwt()))
 
-    These three claims are the extension's: an app must not set them to anything else.
+    The app must not set these claims itself.
 
-    :param claims: the claims of a token of the login that goes on. If that token has no
-        session, its tokens get one of their own. ``None`` or empty: a new login.
-    :returns: ``sid``, a string that names the login. ``login_at``, when the request
-        began that logged in, in seconds since the epoch: "log out everywhere" covers
-        the logins that began before it. ``iat``, the present, with a fraction (RFC 7519
-        2, NumericDate).
+    :param claims: the claims of a token of the same login. If they don't identify a
+        login, the new tokens get one of their own. ``None`` or empty for a new login.
+    :returns: ``sid`` identifies the login. ``login_at`` is the time when the request of
+        the login began, in seconds since the epoch, which "log out everywhere" compares
+        with its cutoff. ``iat`` is the current time, with a fraction (RFC 7519 2).
     """
     now = clock.now().timestamp()
     if claims:
         sid = session_of(claims) or f"t:{token_key(claims).hex()}"
         return {"sid": sid, "login_at": began_at(claims) or 0, "iat": now}
-    # The clock may have gone back since, and no login began in the future.
+    # If the clock was set back meanwhile, the stamp may be in the future.
     login_at = min(_read_stamp(now), now + _TICK)
     return {"sid": str(uuid4()), "login_at": login_at, "iat": max(now, login_at)}
 
 
 def stamp_requests(app: Flask) -> None:
-    """Remember of every request when it started.
+    """Record the start time of every request of an app.
 
     :param app: the app.
     """
@@ -65,7 +65,7 @@ def stamp_requests(app: Flask) -> None:
 
 
 def begin_after(cutoff: datetime) -> None:
-    """Let the current request log in a user whom it has just logged out everywhere.
+    """Let the current request log in a user that it has just logged out everywhere.
 
     :param cutoff: the cutoff of that revocation, aware UTC.
     """
@@ -80,6 +80,6 @@ def _read_stamp(default: float) -> float:
 
 
 def _stamp(_: Flask, **__: t.Any) -> None:
-    # A tick early, because cutoffs are cut to microseconds. If an app passes its environ
-    # on to another app, the earlier stamp counts.
+    # One tick early, because cutoffs are truncated to microseconds. If an app passes its
+    # environ to another app, the earlier stamp stays.
     request.environ.setdefault(_STARTED_AT, time.time() - _TICK)

@@ -1,4 +1,4 @@
-"""Revocations made from what an app names: a token, a session, a user, or everyone."""
+"""Makes revocations of a token, a session, a user, or everyone."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from .claims import make_key
 from .config import Settings
 from .lifetime import LongestLifetime
 from .revocation import Kind
+from .revocation import printable
 from .revocation import Retention
 from .revocation import Revocation
 from .revocation import revoke_login
 from .revocation import revoke_one
-from .revocation import shown
 
 
 class RevocationMaker:
-    """Makes the revocations of one app, kept for as long as its tokens are valid.
-
-    :param settings: the settings of the app.
-    :param config: the configuration of the app.
-    """
+    """Makes the revocations of one app, with the retention that its tokens need."""
 
     def __init__(self, settings: Settings, config: t.Mapping[str, t.Any]) -> None:
         self._settings = settings
@@ -32,16 +28,16 @@ class RevocationMaker:
         self._lifetime = LongestLifetime()
 
     def notice(self, claims: Claims) -> None:
-        """Learn from the claims of a genuine token how long tokens live."""
+        """Take the lifetime of a valid token into account for later revocations."""
         self._lifetime.notice(claims, self._configured_retention)
 
     def of_token(self, claims: Claims) -> list[Revocation]:
-        """Make the revocation of one token."""
+        """Make a revocation of one token."""
         retention, name = self._retention(), self._config["JWT_IDENTITY_CLAIM"]
         return [revoke_one(claims, retention=retention, identity_claim=name)]
 
     def of_logins(self, *claims: Claims) -> list[Revocation]:
-        """Make the revocations of the logins of tokens, or of tokens without one."""
+        """Make a revocation of each token's login, or of the token if it has none."""
         now, retention = clock.now(), self._retention()
         name = self._config["JWT_IDENTITY_CLAIM"]
         return [
@@ -50,20 +46,20 @@ class RevocationMaker:
         ]
 
     def of_session(self, sid: str) -> list[Revocation]:
-        """Make the revocations of one session, one for each issuer that is accepted."""
+        """Make the revocations of a session, one for each accepted issuer."""
         if not require_text("sid", sid):
-            raise ValueError("the sid is empty: pass the sid claim of a token")
+            raise ValueError("The sid is empty. Expected the sid claim of a token.")
         return self._of_kind("session", sid)
 
     def of_subject(
         self, subject: str, *, keep_session: str | None = None
     ) -> list[Revocation]:
-        """Make the revocations of every token of a subject, spelled as in the tokens."""
+        """Make the revocations of a subject, which is spelled as in the tokens."""
         require_text("keep_session", keep_session)
         return self._of_kind("subject", subject, keep_session=keep_session)
 
     def of_everyone(self) -> list[Revocation]:
-        """Make the revocations of every token, one for each issuer that is accepted."""
+        """Make the revocations of all tokens, one for each accepted issuer."""
         return self._of_kind("everyone", None)
 
     def _of_kind(
@@ -75,8 +71,8 @@ class RevocationMaker:
             kind,
             self._retention().of_lifetime(now),
             cutoff=None if kind == "session" else now,
-            subject=shown(value) if kind == "subject" else None,
-            token_id=shown(value) if kind == "session" else None,
+            subject=printable(value) if kind == "subject" else None,
+            token_id=printable(value) if kind == "session" else None,
         )
         return [
             replace(
@@ -100,9 +96,9 @@ class RevocationMaker:
 
 
 def require_text(name: str, value: str | None) -> str | None:
-    """Reject an argument that is not a string.
+    """Return the value of an argument, if it is a string or ``None``.
 
-    :raises TypeError: it is neither a string nor ``None``.
+    :raises TypeError: if it has another type.
     """
     if value is None or isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""The two tokens of a logout, and how they are verified."""
+"""The pair of tokens that a logout revokes, and its verification."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from .schemas import parse_request
 
 @dataclass(frozen=True)
 class LogoutTokens:
-    """A pair of verified tokens that is about to be revoked."""
+    """The verified tokens of a logout, which an upstream receives."""
 
     access: Claims
     """The claims of the access token."""
 
     refresh: Claims | None
-    """The claims of the refresh token, which may have expired. ``None`` if there is none,
-    which :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` may allow."""
+    """The claims of the refresh token, which may have expired. ``None`` if the client sent
+    no refresh token and :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` is ``False``."""
 
     refresh_token: str | None = field(repr=False)
-    """The refresh token itself, for an upstream that has to see it."""
+    """The encoded refresh token, for upstreams that need to send it."""
 
 
 def check_access(claims: Claims) -> None:
-    """Check that claims are those of a decoded access token.
+    """Check that the claims passed by the app are those of an access token.
 
-    :param claims: what the app passed.
-    :raises ValueError: they are empty or those of a refresh token.
+    :param claims: the claims to check.
+    :raises ValueError: if they are empty or those of a refresh token.
     """
     if not claims or claims.get("type") == "refresh":
         raise ValueError(
-            "access_claims has to be the claims of an access token. Call log_out() with"
-            " get_jwt() in a view that has @jwt_required()."
+            "Invalid access_claims. Expected the claims of an access token, from get_jwt()"
+            " in a view with @jwt_required()."
         )
 
 
 def verify_pair(settings: Settings, access: Claims, body: object) -> LogoutTokens:
-    """Verify the refresh token that somebody wants to log out with.
+    """Verify the refresh token of a logout request.
 
     :param settings: the settings of the app.
-    :param access: the claims of the access token, which has been verified.
-    :param body: a dict that has the ``refresh_token``; if it has none, and the app does
-        not require one, the access token is logged out alone.
-    :returns: both tokens.
-    :raises InvalidRequestError: the refresh token is missing or not acceptable.
+    :param access: the claims of the access token, which is verified already.
+    :param body: the decoded JSON body. An empty dict logs out the access token alone, if
+        the app doesn't require a refresh token.
+    :returns: the verified tokens.
+    :raises InvalidRequestError: if the refresh token is missing or invalid.
     """
     if body == {} and not settings.require_refresh_token:
         return LogoutTokens(access, None, None)
@@ -66,17 +66,17 @@ def verify_pair(settings: Settings, access: Claims, body: object) -> LogoutToken
 
 
 def _verify_refresh(refresh_token: str, access: Claims) -> Claims:
-    def refuse(code: ErrorCode) -> InvalidRequestError:
+    def make_error(code: ErrorCode) -> InvalidRequestError:
         return InvalidRequestError([error_item("refresh_token", code, refresh_token)])
 
     try:
         claims = tokens.decode(refresh_token)
     except InvalidTokenError as e:
-        raise refuse("invalid") from e
+        raise make_error("invalid") from e
     if claims["type"] != "refresh":
-        raise refuse("wrong_token_type")
+        raise make_error("wrong_token_type")
     if owner_of(claims) != owner_of(access):
-        raise refuse("wrong_subject")
+        raise make_error("wrong_subject")
     return claims
 
 

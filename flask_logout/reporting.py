@@ -1,4 +1,4 @@
-"""What happened, told to the log and to the receivers of signals."""
+"""Reports revocations and failures to the log and by signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .revocation import Revocation
 
 
 def report_revoked(app: Flask, revocations: t.Sequence[Revocation]) -> None:
-    """Log and signal what was revoked by one call.
+    """Log and signal the revocations of one call.
 
     :param app: the app.
     :param revocations: 1 or more revocations.
@@ -27,10 +27,11 @@ def report_revoked(app: Flask, revocations: t.Sequence[Revocation]) -> None:
 
 @contextmanager
 def reporting(app: Flask, *, writing: t.Sequence[Revocation] = ()) -> t.Iterator[None]:
-    """Report a store that does not answer within the block.
+    """Report if the store can't be reached within the block.
 
     :param app: the app.
-    :param writing: what the block writes; a write that may have happened is reported.
+    :param writing: the revocations that the block writes, to report if the outcome of
+        the write is unknown.
     """
     try:
         yield
@@ -42,11 +43,11 @@ def reporting(app: Flask, *, writing: t.Sequence[Revocation] = ()) -> t.Iterator
 def report_unavailable(
     error: StoreUnavailableError, app: Flask, writing: t.Sequence[Revocation] = ()
 ) -> None:
-    """Log and signal a store that did not answer, and a write that may have happened.
+    """Log and signal that the store can't be reached, and a write of unknown outcome.
 
-    :param error: the error.
+    :param error: the error of the store.
     :param app: the app.
-    :param writing: what was written.
+    :param writing: the revocations that were being written.
     """
     audit.log_store_unavailable(error)
     signals.send(signals.store_unavailable, app, error=error)

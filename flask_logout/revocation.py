@@ -1,6 +1,6 @@
-"""The domain: what a revocation is, how long it is kept, and what it covers.
+"""Defines revocations, which tokens they cover, and how long to keep them.
 
-No Flask, no SQL, no clock: every function here depends on its arguments alone.
+This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
 """
 
 from __future__ import annotations
@@ -26,69 +26,65 @@ Kind = t.Literal["token", "session", "subject", "everyone"]
 KINDS: tuple[Kind, ...] = t.get_args(Kind)
 
 TEXT_SIZE = 255
-"""Longest text that a revocation keeps for people to read, in characters."""
+"""Maximum length of the texts in a revocation, in characters."""
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Revocation:
-    """Tokens that are refused from now on: one key, and since when."""
+    """A record that says which tokens to reject. Times are aware and in UTC."""
 
     key: bytes
-    """What is revoked: a digest of kind, issuer and value, 16 bytes."""
+    """Identifies the revoked tokens: a 16-byte digest of the kind, issuer and value."""
 
     kind: Kind
-    """Which of a token's keys it names."""
+    """What is revoked: ``token``, ``session``, ``subject`` or ``everyone``."""
 
     expires_at: datetime | None = None
-    """When it may be forgotten, aware UTC; ``None``: never."""
+    """When it may be deleted. ``None`` if never."""
 
     cutoff: datetime | None = None
-    """Logins that began later are not covered, aware UTC; ``None``: all are."""
+    """Logins that began after this time are not covered. ``None`` if all are covered."""
 
     spared_session: bytes | None = None
-    """The key of the one session that is not covered."""
+    """The key of one session that is not covered. ``None`` if there is none."""
 
     spared_after: datetime | None = None
-    """The spared session is covered all the same if it began up to then, because an
-    earlier revocation ended it, aware UTC; ``None``: it is not covered."""
+    """The spared session is covered if it began at or before this time, because an earlier
+    revocation ended it. ``None`` if it is not covered."""
 
     subject: str | None = None
-    """Whose tokens these are, for people to read, up to 255 characters."""
+    """The subject of the tokens, for information only, up to 255 characters."""
 
     token_id: str | None = None
-    """The ``jti`` or ``sid`` it names, for people to read, up to 255 characters."""
+    """The ``jti`` or ``sid``, for information only, up to 255 characters."""
 
     reason: str | None = None
-    """Why it was revoked, up to 255 characters."""
+    """Why the tokens were revoked, up to 255 characters."""
 
     actor: str | None = None
-    """Who revoked it, up to 255 characters."""
+    """Who revoked the tokens, up to 255 characters."""
 
     revoked_at: datetime | None = None
-    """When the store kept it, by the store's clock, aware UTC; ``None``: not yet."""
+    """When it was stored, by the store's clock. ``None`` if it isn't stored yet."""
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long a revocation must be kept so that nothing comes back to life."""
+    """How long to keep revocations, so that revoked tokens don't become valid again."""
 
     leeway: timedelta
-    """How long after ``exp`` a token is still taken."""
+    """How long a token is still accepted after ``exp``."""
 
     margin: timedelta
-    """What is added for skewed clocks and requests under way."""
+    """How much longer to keep revocations, because clocks differ and requests take time."""
 
     max_lifetime: timedelta | None
-    """The longest life of any token the app issues; ``None``: endless."""
+    """The longest lifetime of any token, or ``None`` if some never expire."""
 
     def of_token(self, claims: Claims) -> datetime | None:
-        """Tell when one token can no longer be alive.
-
-        :param claims: the claims of the token.
-        :returns: aware UTC, or ``None`` where it never expires.
-        """
+        """Return when the revocation of a token may be deleted, or ``None`` if never."""
         try:
             exp = datetime.fromtimestamp(float(claims["exp"]), timezone.utc)
             return exp + self.leeway + self.margin
@@ -96,10 +92,10 @@ class Retention:
             return None
 
     def of_lifetime(self, now: datetime) -> datetime | None:
-        """Tell when every token issued up to an instant can no longer be alive.
+        """Return when a revocation made now may be deleted, whatever tokens it covers.
 
-        :param now: that instant, aware UTC.
-        :returns: aware UTC, or ``None`` where tokens live for ever.
+        :param now: the current time, aware UTC.
+        :returns: aware UTC, or ``None`` if never.
         """
         if self.max_lifetime is None:
             return None
@@ -110,16 +106,16 @@ class Retention:
 
 
 def covers(revocation: Revocation, claims: Claims) -> bool:
-    """Tell whether a revocation found under one of a token's keys ends that token.
+    """Check whether a revocation covers a token.
 
-    :param revocation: the revocation that was found.
+    :param revocation: a revocation that was found under one of the token's keys.
     :param claims: the claims of the token.
-    :returns: ``True``: refuse the token.
+    :returns: ``True`` if the token must be rejected.
     """
     if revocation.cutoff is None:
         return True
     began = began_at(claims)
-    # Nothing proves that a token without login_at and iat is newer, so reject it.
+    # Nothing proves that a token without login_at and iat is newer than the cutoff.
     if began is not None and began > revocation.cutoff.timestamp():
         return False
     return not _is_spared(revocation, claims, began)
@@ -128,15 +124,13 @@ def covers(revocation: Revocation, claims: Claims) -> bool:
 def revoke_login(
     claims: Claims, *, now: datetime, retention: Retention, identity_claim: str = "sub"
 ) -> Revocation:
-    """Make the revocation of the login that a token belongs to.
+    """Make a revocation of all tokens of a login, including those of later refreshes.
 
-    It covers every token of the login, those of later refreshes as well. If the token
-    belongs to no login, see :func:`.session_of`, it covers that token.
-
-    :param claims: the claims of the token.
-    :param now: the present, aware UTC.
-    :param retention: how long it must be kept.
-    :param identity_claim: the claim that holds the subject.
+    :param claims: the claims of a token of the login. If it belongs to no login (see
+        :func:`.session_of`), only this token is covered.
+    :param now: the current time, aware UTC.
+    :param retention: how long to keep the revocation.
+    :param identity_claim: the name of the claim that holds the subject.
     :returns: a revocation of kind ``session`` or ``token``.
     """
     sid = session_of(claims)
@@ -146,35 +140,35 @@ def revoke_login(
         make_key("session", text(claims.get("iss")), sid),
         "session",
         latest(retention.of_token(claims), retention.of_lifetime(now)),
-        subject=shown(subject_of(claims, identity_claim)),
-        token_id=shown(sid),
+        subject=printable(subject_of(claims, identity_claim)),
+        token_id=printable(sid),
     )
 
 
 def revoke_one(
     claims: Claims, *, retention: Retention, identity_claim: str = "sub"
 ) -> Revocation:
-    """Make the revocation of one token.
+    """Make a revocation of one token.
 
     :param claims: the claims of the token.
-    :param retention: how long it must be kept.
-    :param identity_claim: the claim that holds the subject.
+    :param retention: how long to keep the revocation.
+    :param identity_claim: the name of the claim that holds the subject.
     :returns: a revocation of kind ``token``.
     """
     return Revocation(
         token_key(claims),
         "token",
         retention.of_token(claims),
-        subject=shown(subject_of(claims, identity_claim)),
-        token_id=shown(text(claims.get("jti"))),
+        subject=printable(subject_of(claims, identity_claim)),
+        token_id=printable(text(claims.get("jti"))),
     )
 
 
 def merge(revocations: t.Iterable[Revocation]) -> list[Revocation]:
-    """Make one revocation of those that share a key: what any of them covers, it covers.
+    """Merge the revocations that have the same key.
 
-    :param revocations: the revocations, the stored one of a key before the new one.
-    :returns: one revocation per key.
+    :param revocations: the revocations, the older ones of a key first.
+    :returns: one revocation for each key, which covers what any of them covers.
     """
     merged: dict[bytes, Revocation] = {}
     for new in revocations:
@@ -184,11 +178,11 @@ def merge(revocations: t.Iterable[Revocation]) -> list[Revocation]:
 
 
 def postpone(revocations: t.Iterable[Revocation], by: timedelta) -> list[Revocation]:
-    """Make revocations as if they had been made later.
+    """Return revocations as they would be if they had been made later.
 
-    :param revocations: the revocations.
+    :param revocations: the original revocations.
     :param by: how much later, 0 or more.
-    :returns: the same with later cutoffs, kept longer.
+    :returns: copies with a later cutoff and expiry.
     """
     return [
         replace(
@@ -201,20 +195,20 @@ def postpone(revocations: t.Iterable[Revocation], by: timedelta) -> list[Revocat
 
 
 def latest(first: datetime | None, second: datetime | None) -> datetime | None:
-    """Choose the later of two instants at which something may be forgotten.
+    """Return the later of two expiry times, where ``None`` means never.
 
-    :param first: aware UTC, or ``None`` for never.
-    :param second: aware UTC, or ``None`` for never.
-    :returns: the later one; ``None`` is later than any.
+    :param first: aware UTC or ``None``.
+    :param second: aware UTC or ``None``.
+    :returns: aware UTC or ``None``, which is later than any time.
     """
     return None if first is None or second is None else max(first, second)
 
 
-def shown(value: str | None) -> str | None:
-    """Make a text safe to keep and to log, for people to read.
+def printable(value: str | None) -> str | None:
+    """Make a text safe to store and to log.
 
-    :param value: any text.
-    :returns: the same, without control characters, at most 255 characters long.
+    :param value: any text, or ``None``.
+    :returns: the text with control characters replaced, cut to 255 characters.
     """
     return None if value is None else _UNPRINTABLE.sub("\ufffd", value)[:TEXT_SIZE]
 
@@ -243,7 +237,7 @@ def _merge_two(old: Revocation, new: Revocation) -> Revocation:
     if old.cutoff is None or new.cutoff is None:
         return replace(old if old.cutoff is None else new, expires_at=expires_at)
     late, early = (new, old) if new.cutoff > old.cutoff else (old, new)
-    # A session that the earlier one did not spare was ended by it, and stays ended.
+    # If the earlier one ended a session, the later one must not spare it.
     is_same = old.spared_session == new.spared_session
     ends = (late.spared_after, early.spared_after if is_same else early.cutoff)
     spared_after = max((x for x in ends if x is not None), default=None)

@@ -1,4 +1,4 @@
-"""The documented JSON: the request and every answer, as pydantic models."""
+"""Pydantic models of the request and the responses, as the documentation shows them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ DEFAULT_MAX_TOKEN_LENGTH = 8192
 """Default of ``LOGOUT_MAX_TOKEN_LENGTH``, in characters."""
 
 EXAMPLE_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
-"""A token of the documentation, which nobody takes."""
+"""An example for the documentation, which no app accepts."""
 
-SHOWN_STRING = 12
-"""How much of a rejected string an answer repeats, in characters."""
+MAX_STRING = 12
+"""How many characters of a rejected string a response contains."""
 
-SHOWN_JSON = 64
-"""How much of any other rejected value an answer repeats, in characters."""
+MAX_JSON = 64
+"""How many characters of any other rejected value's JSON a response contains."""
 
 
 class _Schema(BaseModel):
@@ -46,9 +46,9 @@ class _Schema(BaseModel):
     )
 
 
-class _Answer(_Schema):
-    # How the JSON Schema of an answer is written: a field is there though it has a
-    # default, and there are no others.
+class _Response(_Schema):
+    # In the JSON Schema of a response, fields with a default are required too, and other
+    # fields are not allowed.
     model_config = ConfigDict(
         json_schema_serialization_defaults_required=True,
         json_schema_extra={"additionalProperties": False},
@@ -56,7 +56,7 @@ class _Answer(_Schema):
 
 
 class LogoutRequest(_Schema):
-    """What the caller sends to log out."""
+    """The body of a logout request."""
 
     refresh_token: str = Field(
         min_length=1,
@@ -65,7 +65,7 @@ class LogoutRequest(_Schema):
         examples=[EXAMPLE_TOKEN],
         repr=False,
     )
-    """The refresh token that belongs to the access token of the request."""
+    """The refresh token of the same user as the access token."""
 
     @field_validator("refresh_token", mode="wrap")
     @classmethod
@@ -79,37 +79,37 @@ class LogoutRequest(_Schema):
         return value
 
 
-class ErrorItem(_Answer):
-    """One thing that is wrong with a request."""
+class ErrorItem(_Response):
+    """An error in a request."""
 
     key: str
-    """The field, or ``body`` for the request as a whole."""
+    """The name of the field, or ``body`` for the body as a whole."""
 
     message: str
-    """The error code, for programs."""
+    """The error code, such as ``required``."""
 
     value: str
-    """The value that failed, cut short so that it holds no usable token."""
+    """The rejected value, shortened so that it never contains a usable token."""
 
 
-class EmptyData(_Answer):
-    """No data."""
+class EmptyData(_Response):
+    """An empty object."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ValidationErrorData(_Answer):
-    """Why the request was refused."""
+class ValidationErrorData(_Response):
+    """The errors of an invalid request."""
 
     type: t.Literal["validation_error"] = "validation_error"
-    """The kind of failure."""
+    """The type of the error."""
 
     errors: list[ErrorItem] = Field(min_length=1)
-    """What is wrong, one item per field."""
+    """The errors, one per field."""
 
 
-class ExternalAPIErrorData(_Answer):
-    """Why a system that must also forget the tokens did not."""
+class ExternalAPIErrorData(_Response):
+    """The error of an upstream."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -119,31 +119,31 @@ class ExternalAPIErrorData(_Answer):
     )
 
     type: t.Literal["external_api_error"] = "external_api_error"
-    """The kind of failure."""
+    """The type of the error."""
 
     errors: list[ErrorItem]
-    """What is wrong, one item per field; often empty."""
+    """The errors, one per field. Often empty."""
 
     details: JsonValue = None
-    """What that system said, any JSON; left out where there is nothing to say."""
+    """Any JSON value from the upstream. Omitted if there is none."""
 
 
-class Envelope(_Answer):
-    """The shape of every answer."""
+class Envelope(_Response):
+    """The body of every response."""
 
     code: int
-    """The HTTP status."""
+    """The HTTP status code."""
 
     message: str
     """What happened, in a few words."""
 
     data: BaseModel = EmptyData()
-    """What else there is to say."""
+    """Details, or an empty object."""
 
     def to_json(self) -> str:
-        """Write the documented JSON, whatever JSON provider the app has.
+        """Serialize to the documented JSON, without using the app's JSON provider.
 
-        :returns: compact JSON; ``details`` only where there are any.
+        :returns: compact JSON, without ``details`` if there are none.
         """
         return self.model_dump_json(exclude_none=True)
 
@@ -157,7 +157,7 @@ class LoggedOut(Envelope):
 
 
 class ValidationFailed(Envelope):
-    """The body is wrong; nothing was revoked."""
+    """The body is invalid. Nothing was revoked."""
 
     code: t.Literal[400] = 400
     message: t.Literal["validation failed"] = "validation failed"
@@ -165,7 +165,7 @@ class ValidationFailed(Envelope):
 
 
 class ExternalAPIFailed(Envelope):
-    """A system that must also forget the tokens failed; nothing was revoked."""
+    """An upstream failed. Nothing was revoked."""
 
     code: t.Literal[400] = 400
     message: t.Literal["external api error"] = "external api error"
@@ -173,7 +173,7 @@ class ExternalAPIFailed(Envelope):
 
 
 class InvalidToken(Envelope):
-    """The access token does not let its bearer in; nothing was revoked."""
+    """The access token is missing or invalid. Nothing was revoked."""
 
     code: t.Literal[401] = 401
     message: t.Literal["invalid token"] = "invalid token"
@@ -181,7 +181,7 @@ class InvalidToken(Envelope):
 
 
 class ContentTooLarge(Envelope):
-    """The body is larger than the app accepts; nothing was revoked."""
+    """The body is larger than the app accepts. Nothing was revoked."""
 
     code: t.Literal[413] = 413
     message: t.Literal["content too large"] = "content too large"
@@ -189,7 +189,7 @@ class ContentTooLarge(Envelope):
 
 
 class ServiceUnavailable(Envelope):
-    """The store did not answer; retry after a while."""
+    """The store can't be reached. Retry later."""
 
     code: t.Literal[503] = 503
     message: t.Literal["service unavailable"] = "service unavailable"
@@ -197,18 +197,18 @@ class ServiceUnavailable(Envelope):
 
 
 def parse_request(body: object, *, max_token_length: int) -> LogoutRequest | ErrorItem:
-    """Check the form of a request, not yet the token in it.
+    """Validate the body of a request, but not the token in it.
 
-    :param body: the decoded JSON, or ``None`` where there was none.
-    :param max_token_length: the longest token that is taken, in characters.
-    :returns: the request, or what is wrong with it.
+    :param body: the decoded JSON, or ``None`` if there is none.
+    :param max_token_length: the maximum length of the token, in characters.
+    :returns: the request, or its error.
     """
     if not isinstance(body, dict):
         return error_item("body", "invalid_json", "" if body is None else body)
     try:
         return LogoutRequest.model_validate(body, context=max_token_length)
     except ValidationError as e:
-        # Without the input: pydantic would repeat the rejected token.
+        # Without the input, which contains the rejected token.
         kind = e.errors(include_input=False, include_url=False, include_context=False)
         code = "required" if kind[0]["type"] == "missing" else kind[0]["type"]
         value = body.get("refresh_token", "")
@@ -216,19 +216,19 @@ def parse_request(body: object, *, max_token_length: int) -> LogoutRequest | Err
 
 
 def error_item(key: str, message: ErrorCode, value: object) -> ErrorItem:
-    """Describe one error of a request.
+    """Describe an error in a request.
 
-    :param key: the field, or ``body``.
+    :param key: the name of the field, or ``body``.
     :param message: the error code.
-    :param value: the value that failed; it is cut so that it holds no usable token.
-    :returns: the item of ``data.errors``.
+    :param value: the rejected value, which is shortened for the response.
+    :returns: an item of ``data.errors``.
     """
-    return ErrorItem(key=key, message=message, value=_cut(value))
+    return ErrorItem(key=key, message=message, value=_shorten(value))
 
 
-def _cut(value: object) -> str:
+def _shorten(value: object) -> str:
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    size = SHOWN_STRING if isinstance(value, str) else SHOWN_JSON
+    size = MAX_STRING if isinstance(value, str) else MAX_JSON
     kept = shown if len(shown) <= size else shown[:size] + "…"
-    # Half of a surrogate pair is legal in JSON, yet has no UTF-8.
+    # JSON strings can contain lone surrogates, which UTF-8 can't encode.
     return kept.encode("utf-8", "replace").decode("utf-8")

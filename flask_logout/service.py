@@ -1,4 +1,4 @@
-"""What the extension does for one app: check tokens, revoke them, and log out."""
+"""The service of one app: checks tokens, revokes them, and logs out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from .reporting import report_unavailable
 from .reporting import reporting
 from .revocation import covers
 from .revocation import merge
+from .revocation import printable
 from .revocation import Revocation
-from .revocation import shown
 from .stores import Store
 
 if t.TYPE_CHECKING:
@@ -45,62 +45,60 @@ EXTENSION = "logout"
 """The key of the service in ``app.extensions``."""
 
 PURGE_BATCH = 1000
-"""The largest number of revocations that one statement deletes."""
+"""Maximum number of revocations that one statement deletes."""
 
-PURGE_SPELL = 0.3
-"""How many seconds a purge works before it rests."""
+PURGE_BURST = 0.3
+"""Seconds that a purge works before it pauses."""
 
-PURGE_REST = 0.1
-"""How many seconds it rests. A connection that waits for the lock of a SQLite file polls it
-at least every tenth of a second, so every waiter gets a turn."""
+PURGE_PAUSE = 0.1
+"""Seconds that a purge pauses. SQLite's busy handler polls the lock of the file at least
+every 0.1 seconds, so every waiter gets a turn."""
 
 current_app_object: t.Callable[[], Flask] = t.cast(
     t.Any, current_app
 )._get_current_object
-"""Returns the current app itself. Its proxy is slow, and can't be a sender of signals."""
+"""Returns the current app itself. The proxy is slow and can't be the sender of signals."""
 
 
 def get_service() -> LogoutService:
     """Return the service of the current app.
 
-    :raises ConfigError: the app has no extension.
+    :raises ConfigError: if the app has no extension.
     """
     try:
         return t.cast(LogoutService, current_app.extensions[EXTENSION])
     except KeyError:
         raise ConfigError(
-            "the current app has no LogoutExtension. Call init_app(app) first."
+            "The current app has no LogoutExtension. Call init_app(app) first."
         ) from None
 
 
 @dataclass(frozen=True)
 class LogoutService:
-    """One per app, in ``app.extensions["logout"]``; it never changes.
+    """Implements :class:`.LogoutExtension` for one app.
 
-    :class:`.LogoutExtension` documents the verbs.
+    It is in ``app.extensions["logout"]``.
     """
 
     settings: Settings
-    """The settings of the app."""
 
     store: Store
-    """Where the revocations of the app are kept."""
 
     upstreams: t.Sequence[upstreams.Upstream]
-    """What else has to end a login."""
+    """Callbacks that end a login in other systems."""
 
     config: t.Mapping[str, t.Any] = field(repr=False)
-    """The configuration of the app, in which there are secrets."""
+    """The app's config, hidden from the ``repr`` because it contains secrets."""
 
     make: RevocationMaker
-    """Makes revocations, to be passed to :meth:`revoke`."""
+    """Makes the revocations to pass to :meth:`revoke`."""
 
     counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
-    """Counts the revocations of this worker, for housekeeping."""
+    """Numbers the revocations of this worker, for the automatic purge."""
 
     def is_revoked(self, claims: Claims) -> bool:
-        """See :meth:`.LogoutExtension.is_revoked`."""
-        # Every request comes here, so this does no more than it must.
+        """Check whether a token is revoked, with at most one round trip to the store."""
+        # This runs on every request with a token, so it does as little as possible.
         keys, subject = lookup_of(claims, self.config["JWT_IDENTITY_CLAIM"])
         try:
             found = self.store.find(keys, subject=subject)
@@ -112,11 +110,11 @@ class LogoutService:
         return any(covers(revocation, claims) for revocation in found)
 
     def log_out(self, pair: LogoutTokens) -> None:
-        """Call the upstreams, then revoke the tokens in one statement.
+        """Call the upstreams, then revoke both tokens in one statement.
 
         :param pair: the verified tokens.
-        :raises ExternalAPIError: an upstream failed; nothing is revoked.
-        :raises StoreUnavailableError: the store did not answer.
+        :raises ExternalAPIError: if an upstream failed. Nothing is revoked.
+        :raises StoreUnavailableError: if the store can't be reached.
         """
         called = 0
         try:
@@ -128,7 +126,7 @@ class LogoutService:
             if called:
                 audit.log_logout_incomplete(owner_of(pair.access)[1], called)
             raise
-        jwt_extended.forget_token()
+        jwt_extended.clear_token()
 
     def _revoke_pair(self, pair: LogoutTokens) -> None:
         sent = [x for x in (pair.access, pair.refresh) if x is not None]
@@ -152,9 +150,9 @@ class LogoutService:
         reason: str | None = None,
         actor: str | None = None,
     ) -> None:
-        """Keep revocations, then log them, then signal them."""
-        reason, actor = _shown("reason", reason), _shown("actor", actor)
-        kept = [replace(x, reason=reason, actor=actor) for x in revocations]
+        """Store revocations, then log them and send the signal."""
+        reason, actor = _check_text("reason", reason), _check_text("actor", actor)
+        complete = [replace(x, reason=reason, actor=actor) for x in revocations]
         app = current_app_object()
         if session is not None:
             from .app_session import SharedTransaction
@@ -163,43 +161,42 @@ class LogoutService:
             shared = SharedTransaction(
                 app, self.store, session, is_mirrored=is_mirrored
             )
-            shared.revoke(kept)
+            shared.revoke(complete)
             return
-        with reporting(app, writing=kept):
-            self.store.add(kept)
-        _begin_after(kept)
-        report_revoked(app, kept)
-        self._keep_house(len(kept))
+        with reporting(app, writing=complete):
+            self.store.add(complete)
+        _allow_new_logins(complete)
+        report_revoked(app, complete)
+        self._purge_occasionally(len(complete))
 
     def purge(self) -> t.Iterator[int]:
-        """Forget batch by batch, and tell after each how many went."""
-        rest_at = time.monotonic() + PURGE_SPELL
+        """Delete expired revocations in batches, and yield the size of each batch."""
+        pause_at = time.monotonic() + PURGE_BURST
         while True:
             with reporting(current_app_object()):
-                forgotten = self.store.purge(clock.now(), batch=PURGE_BATCH)
-            yield forgotten
-            if forgotten < PURGE_BATCH:
+                deleted = self.store.purge(clock.now(), batch=PURGE_BATCH)
+            yield deleted
+            if deleted < PURGE_BATCH:
                 return
-            if time.monotonic() > rest_at:
-                time.sleep(PURGE_REST)
-                rest_at = time.monotonic() + PURGE_SPELL
+            if time.monotonic() > pause_at:
+                time.sleep(PURGE_PAUSE)
+                pause_at = time.monotonic() + PURGE_BURST
 
-    def _keep_house(self, added: int) -> None:
-        """Forget a little now and then, so that nobody has to remember to purge."""
+    def _purge_occasionally(self, added: int) -> None:
         every = self.settings.purge_every
         numbers = [next(self.counter) for _ in range(added)]
         if every and any(number % every == 0 for number in numbers):
-            # What was revoked is revoked, whatever becomes of the tidying.
+            # The revocations are stored already, so a failed purge must not raise.
             app = current_app_object()
             with suppress(StoreUnavailableError), reporting(app):
                 self.store.purge(clock.now(), batch=PURGE_BATCH)
 
 
-def _shown(name: str, value: str | None) -> str | None:
-    return shown(require_text(name, value))
+def _check_text(name: str, value: str | None) -> str | None:
+    return printable(require_text(name, value))
 
 
-def _begin_after(revocations: t.Sequence[Revocation]) -> None:
+def _allow_new_logins(revocations: t.Sequence[Revocation]) -> None:
     """Let the request that has revoked a user log that user in again."""
     cutoffs = [x.cutoff for x in revocations if x.cutoff is not None]
     if cutoffs:

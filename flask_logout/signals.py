@@ -1,7 +1,7 @@
-"""What an app can listen to (`blinker <https://blinker.readthedocs.io>`__ signals).
+"""`Blinker <https://blinker.readthedocs.io>`__ signals that an app can connect to.
 
-The sender is the Flask app. A signal tells what has happened already: a receiver that
-raises is logged and changes nothing.
+The sender is the Flask app. Signals are sent after the event. If a receiver raises an
+exception, it is logged, and the event is not undone.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ _signals = Namespace()
 
 logged_out = _signals.signal(
     "logged-out",
-    doc="A caller logged out. Sent with ``access`` and ``refresh``, the claims of"
-    " both tokens; ``refresh`` is ``None`` if there was no refresh token.",
+    doc="Sent after a logout, with ``access`` and ``refresh``, the claims of both"
+    " tokens. ``refresh`` is ``None`` if there was no refresh token.",
 )
 revoked = _signals.signal(
     "revoked",
-    doc="Something was revoked. Sent with ``revocations``, ``reason`` and ``actor``.",
+    doc="Sent after tokens are revoked, with ``revocations``, a sequence of"
+    " :class:`Revocation`, and ``reason`` and ``actor``.",
 )
 revocation_unknown = _signals.signal(
     "revocation-unknown",
-    doc="A write of revocations was not acknowledged, so they may be in effect or not."
-    " Sent with ``revocations``, ``reason``, ``actor`` and ``error``, after"
-    " ``store_unavailable``.",
+    doc="Sent after ``store_unavailable`` if a write of revocations may or may not have"
+    " succeeded, with ``revocations``, ``reason``, ``actor`` and ``error``.",
 )
 store_unavailable = _signals.signal(
     "store-unavailable",
-    doc="The store did not answer, a request was refused. Sent with ``error``.",
+    doc="Sent when the store can't be reached, with ``error``, a"
+    " :exc:`StoreUnavailableError`.",
 )
 
 
 def send(signal: NamedSignal, app: Flask, **values: t.Any) -> None:
-    """Tell every receiver, and let none of them undo what has happened.
+    """Send a signal to all receivers. Log the exceptions that they raise.
 
     :param signal: one of the signals of this module.
-    :param app: the app it happened in.
-    :param **values: what the signal is sent with.
+    :param app: the sender.
+    :param **values: the keyword arguments of the receivers.
     """
     for receiver in signal.receivers_for(app):
         try:
             app.ensure_sync(receiver)(app, **values)
-        except Exception:  # noqa: B902  whatever the app's receiver raises
-            logger.exception("a receiver of the signal %s failed", signal.name)
+        except Exception:  # noqa: B902  the app's receiver may raise anything
+            logger.exception("A receiver of the signal %s failed.", signal.name)

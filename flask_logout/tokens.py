@@ -1,4 +1,4 @@
-"""Tokens decoded, and the subjects that they carry."""
+"""Decodes tokens, and converts identities to the subjects that tokens carry."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ logger = logging.getLogger("flask_logout")
 DECODE_ERRORS: tuple[type[Exception], ...] = (
     JWTExtendedException,
     PyJWTError,
-    # What a hostile token brings out of a key loader or a JSON parser: an unknown key
-    # id, a key of another type, half a surrogate pair, ten thousand brackets.
+    # A crafted token can make a key loader or the JSON parser raise these: an unknown key
+    # id, a key of another type, a lone surrogate, ten thousand nested brackets.
     LookupError,
     TypeError,
     ValueError,
@@ -37,16 +37,16 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
 
 
 def identity_claim() -> str:
-    """Read which claim holds the subject, ``JWT_IDENTITY_CLAIM``."""
+    """Return the name of the claim that holds the subject, ``JWT_IDENTITY_CLAIM``."""
     return config.identity_claim_key
 
 
 def decode(encoded_token: str) -> dict[str, t.Any]:
-    """Decode a token, expired or not, and verify everything else about it.
+    """Decode and verify a token, which may have expired.
 
-    :param encoded_token: the token.
-    :returns: its claims.
-    :raises InvalidTokenError: it is malformed, forged, or not valid yet.
+    :param encoded_token: the encoded token.
+    :returns: the claims of the token.
+    :raises InvalidTokenError: if it is malformed, forged, or not valid yet.
     """
     try:
         return decode_token(encoded_token, allow_expired=True)
@@ -57,9 +57,9 @@ def decode(encoded_token: str) -> dict[str, t.Any]:
 def describe(error: Exception) -> str | None:
     """Describe why a token was rejected.
 
-    :param error: the exception of the decoding.
-    :returns: the message of the library that rejected it, a general remark if the
-        message might repeat the token, or ``None`` if the request has no token.
+    :param error: the exception that decoding raised.
+    :returns: the message of the exception, a general message if it might contain parts of
+        the token, or ``None`` if the request has no token.
     """
     if isinstance(error, NoAuthorizationError):
         return None
@@ -69,45 +69,47 @@ def describe(error: Exception) -> str | None:
 
 
 def expired_within(grace: timedelta, claims: Claims) -> bool:
-    """Tell whether an expired token may still log out.
+    """Check whether an expired token is still within a grace period.
 
-    :param grace: ``LOGOUT_EXPIRED_ACCESS_GRACE``.
-    :param claims: the claims of a genuine token that has expired.
-    :returns: ``True``: it expired, leeway included, at most that long ago.
+    :param grace: the time since ``exp`` plus ``JWT_DECODE_LEEWAY``.
+    :param claims: the claims of a verified token that has expired.
+    :returns: ``True`` if it expired at most that long ago.
     """
     age = clock.now().timestamp() - float(claims["exp"])
     return age <= (read_leeway() + grace).total_seconds()
 
 
 def subject_for(identity: t.Any) -> str:
-    """Turn an identity into the subject that tokens made for it carry.
+    """Convert an identity to the subject that its tokens carry.
 
-    :param identity: what ``create_access_token`` takes.
-    :returns: the subject, after the app's ``user_identity_loader``, in the form that it
-        has after encoding to JSON and back.
-    :raises ValueError: the identity is ``None``, or no valid token can carry it.
-    :raises TypeError: the identity can't be encoded to JSON.
+    :param identity: the identity, as passed to ``create_access_token``.
+    :returns: the result of the app's ``user_identity_loader``, in the form that it has
+        after encoding to JSON and back.
+    :raises ValueError: if the identity is ``None``, or no valid token can carry it.
+    :raises TypeError: if the identity can't be encoded to JSON.
     """
     given = load_identity(identity)
     try:
         value = json.loads(json.dumps(given, cls=config.json_encoder))
     except (TypeError, ValueError, RecursionError) as e:
         raise TypeError(
-            f"Invalid identity of type {type(given).__name__}: it can't be encoded to"
-            " JSON, so no token can carry it. Expected a string, a number, or what the"
-            " JSON provider of the app encodes. Register a user_identity_loader that"
-            " returns one, or pass the value of the sub claim."
+            f"Invalid identity of type {type(given).__name__}. Expected a string, a number,"
+            " or a type that the app's JSON provider can encode. Register a"
+            " user_identity_loader that returns one, or pass the value of the sub claim."
         ) from e
     subject = text(value)
     if subject is None:
-        raise ValueError("the identity is None: name a user, or use revoke_everyone()")
+        raise ValueError(
+            "The identity is None. Pass the identity of a user, or use"
+            " revoke_everyone()."
+        )
     if isinstance(value, (dict, list)):
         _check_compound(type(value).__name__)
     return subject
 
 
 def _check_compound(kind: str) -> None:
-    """Refuse a dict or a list that no valid token carries, or else warn."""
+    """Reject an identity that is a dict or a list, or warn if tokens can carry it."""
     if not accepts_objects():
         raise ValueError(
             f"Invalid identity: a {kind}. Expected a string, because PyJWT rejects"
@@ -115,17 +117,17 @@ def _check_compound(kind: str) -> None:
             " create_access_token takes."
         )
     logger.warning(
-        "the identity is a %s, so this covers only the tokens that carry exactly this"
+        "The identity is a %s, so this revokes only the tokens that carry exactly this"
         " value. Use a string as the identity, and put the rest into additional_claims.",
         kind,
     )
 
 
 def accepts_objects() -> bool:
-    """Tell whether the app accepts tokens whose subject is a dict or a list.
+    """Check whether the app accepts tokens whose subject is a dict or a list.
 
-    :returns: ``False`` if PyJWT rejects a subject that is not a string, as it does from
-        2.10 on.
+    :returns: ``False`` if PyJWT rejects subjects that aren't strings, as version 2.10 and
+        later do by default.
     """
     return (
         identity_claim() != "sub"

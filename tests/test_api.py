@@ -185,11 +185,11 @@ def test_nobody_and_no_session_are_errors(local: Flask) -> None:
     with pytest.raises(ValueError) as caught:
         logout.revoke_user(None)
     assert str(caught.value) == (
-        "the identity is None: name a user, or use revoke_everyone()"
+        "The identity is None. Pass the identity of a user, or use revoke_everyone()."
     )
     with pytest.raises(ValueError) as caught:
         logout.revoke_session("")
-    assert str(caught.value) == "the sid is empty: pass the sid claim of a token"
+    assert str(caught.value) == "The sid is empty. Expected the sid claim of a token."
 
 
 def test_hostile_names_are_kept_and_found(host: Flask) -> None:
@@ -289,8 +289,8 @@ def test_a_receiver_that_raises_undoes_nothing(
     assert status(local, pair) == (401, 401)
     messages = [x.getMessage() for x in caplog.records if x.exc_info]
     assert messages == [
-        "a receiver of the signal revoked failed",
-        "a receiver of the signal logged-out failed",
+        "A receiver of the signal revoked failed.",
+        "A receiver of the signal logged-out failed.",
     ]
 
 
@@ -540,13 +540,16 @@ def test_an_upstream_that_raises_anything_has_failed(
         b'{"type":"external_api_error","errors":[]}}',
     )
     assert get_status(client, pair) == (200, 200)
-    assert "an upstream failed, nothing was revoked" in caplog.text
+    assert "An upstream failed, so nothing was revoked." in caplog.text
 
 
 def test_details_must_be_json() -> None:
     with pytest.raises(TypeError) as caught:
         ExternalAPIError(details=t.cast(t.Any, object()))
-    assert str(caught.value) == "details must be JSON: dict, list, str, …"
+    assert str(caught.value) == (
+        "Invalid details. Expected JSON: None, a string, number or boolean, or a list or"
+        " dict of these with string keys."
+    )
 
 
 def test_setup_errors_are_runtime_errors() -> None:

@@ -73,7 +73,7 @@ def test_a_hook_that_was_replaced_is_found(make_app: MakeApp) -> None:
     JWTManager(app)
     (problem,) = examine(app).items()
     assert problem[0] == "blocklist hook"
-    assert problem[1].startswith("revocation is switched off: ")
+    assert problem[1].startswith("Revocation is switched off, ")
 
 
 def test_a_missing_table_is_found(make_app: MakeApp, database_url: str) -> None:

@@ -560,7 +560,7 @@ def test_a_database_that_refuses_to_write_is_one_sentence(
 def test_an_app_without_the_extension_is_one_sentence() -> None:
     app = Flask("bare")
     app.cli.add_command(logout)
-    error = "Error: the current app has no LogoutExtension. Call init_app(app) first.\n"
+    error = "Error: The current app has no LogoutExtension. Call init_app(app) first.\n"
     assert run(app, "stats") == Outcome(1, "", error)
 
 

@@ -30,10 +30,9 @@ from .tokens import make_pair
 from .tokens import tampered
 
 REPLACED = (
-    "revocation is switched off: a JWTManager or a token_in_blocklist_loader that was"
-    " set after LogoutExtension has taken the place of its loader. Create the JWTManager"
-    " and set its loaders first, LogoutExtension last; your own loader is then asked"
-    " too."
+    "Revocation is switched off, because a JWTManager or a token_in_blocklist_loader that"
+    " was set after LogoutExtension replaced its loader. Create the JWTManager and set its"
+    " loaders before LogoutExtension. Your own loader is then called as well."
 )
 
 
@@ -131,8 +130,7 @@ def test_an_app_is_set_up_once(bare: Flask) -> None:
         with pytest.raises(RuntimeError) as caught:
             again(bare)
         assert str(caught.value) == (
-            "this app has a LogoutExtension already. Call LogoutExtension(app) or"
-            " init_app(app) once per app."
+            "This app already has a LogoutExtension. Initialize it only once."
         )
 
 
@@ -140,7 +138,7 @@ def test_without_init_app_the_api_says_so(bare: Flask) -> None:
     with bare.app_context(), pytest.raises(ConfigError) as caught:
         LogoutExtension().purge()
     assert str(caught.value) == (
-        "the current app has no LogoutExtension. Call init_app(app) first."
+        "The current app has no LogoutExtension. Call init_app(app) first."
     )
 
 
@@ -213,9 +211,9 @@ def test_an_async_loader_is_refused(bare: Flask, is_object: bool) -> None:
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == (
-        "the token_in_blocklist_loader of the app is an async def. Flask-JWT-Extended"
-        " does not await it, so its coroutine would count as true and refuse every"
-        " token. Make it a plain def."
+        "The app's token_in_blocklist_loader is a coroutine function. Flask-JWT-Extended"
+        " doesn't await it, so it would reject every token. Define it with def instead of"
+        " async def."
     )
 
 

@@ -130,10 +130,9 @@ def test_an_identity_that_no_token_can_carry_is_an_error(
         with pytest.raises(TypeError) as caught:
             logout.revoke_user(identity)
     assert str(caught.value) == (
-        f"Invalid identity of type {type(identity).__name__}: it can't be encoded to"
-        " JSON, so no token can carry it. Expected a string, a number, or what the JSON"
-        " provider of the app encodes. Register a user_identity_loader that returns one,"
-        " or pass the value of the sub claim."
+        f"Invalid identity of type {type(identity).__name__}. Expected a string, a number,"
+        " or a type that the app's JSON provider can encode. Register a"
+        " user_identity_loader that returns one, or pass the value of the sub claim."
     )
 
 
@@ -166,7 +165,7 @@ def test_a_dict_that_tokens_may_carry_is_a_warning(
         logout.revoke_user({"id": 7})
         assert get_status(app.test_client(), pair) == (200, 200)
         assert caplog.messages == [
-            "the identity is a dict, so this covers only the tokens that carry exactly"
+            "The identity is a dict, so this revokes only the tokens that carry exactly"
             " this value. Use a string as the identity, and put the rest into"
             " additional_claims."
         ]

@@ -349,9 +349,9 @@ def test_a_commit_stands_if_it_cannot_be_repeated(
     (_, failed), (_, told) = heard.calls
     message = str(failed["error"])
     assert message.startswith(
-        "The app's transaction has committed a revocation, but writing it again after"
-        " the commit failed. A login that began during the commit may stay valid, so"
-        " revoke again: "
+        "The app's transaction committed the revocation, but writing it again after the"
+        " commit failed. A login that began during the commit may stay valid, so revoke"
+        " again. The error was: "
     )
     assert [x.subject for x in told["revocations"]] == ["ada"]
     assert "writing it again after the commit failed" in caplog.text
@@ -379,8 +379,8 @@ def test_a_commit_to_who_knows_where_fails_if_it_cannot_be_repeated(
         # The session can be used again.
         session.execute(sa.text("SELECT 1"))
     assert str(caught.value).startswith(
-        "The app's transaction is committed, but writing the revocation again after the"
-        " commit failed, so checks may miss it. Revoke again: "
+        "The app's transaction was committed, but writing the revocation again after the"
+        " commit failed, so checks may miss it. Revoke again. The error was: "
     )
     assert heard.calls == []
 

@@ -41,7 +41,7 @@ class Calendar:
     __add__ = __radd__
 
 
-EXPECTED_TEXT = "a string that is not empty"
+EXPECTED_TEXT = "a non-empty string"
 EXPECTED_LIFETIME = (
     "a timedelta or a whole number of seconds, from 0 to 365000 days, or False for tokens"
     " that never expire"

@@ -42,10 +42,10 @@ def warning(found: str, kept: str) -> str:
     """Write what is logged."""
     return (
         f"A valid token {found}, but revocations are kept for a lifetime of {kept}. From"
-        " now on, this worker keeps them long enough. Revocations that were stored before"
-        " may be deleted while their tokens are still valid. Set"
+        " now on, this worker keeps new revocations long enough. Revocations that are"
+        " already stored may be deleted while their tokens are still valid. Set"
         " LOGOUT_MAX_TOKEN_LIFETIME to the longest lifetime of any token that may still"
-        " be valid, and don't issue tokens without an exp."
+        " be valid, and don't issue tokens without an exp claim."
     )
 
 

@@ -223,7 +223,7 @@ def check_audit_log(service: LogoutService) -> str | None:
     :param service: the service of the app.
     :returns: what to do if this process discards them, or ``None``.
     """
-    if audit.is_heard():
+    if audit.has_handler():
         return None
     return Note(
         "this process discards INFO records of the logger flask_logout, so nothing"

@@ -1,4 +1,4 @@
-"""What else has to end a login: the upstreams of an app."""
+"""Calls the upstreams, which end a login in other systems."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..pair import LogoutTokens
 logger = logging.getLogger("flask_logout")
 
 Upstream = t.Callable[[LogoutTokens], object]
-"""A callback that ends the login elsewhere. If it raises, nothing is revoked."""
+"""A callback that ends the login elsewhere. If it raises an exception, nothing is revoked."""
 
 
 def call(upstream: t.Callable[[LogoutTokens], object], pair: LogoutTokens) -> None:
-    """Call an upstream.
+    """Call an upstream, and turn any exception into :exc:`.ExternalAPIError`.
 
-    :param upstream: the upstream, as a plain function.
+    :param upstream: the upstream, as a synchronous function.
     :param pair: the verified tokens.
-    :raises ExternalAPIError: it failed.
+    :raises ExternalAPIError: if the upstream failed.
     """
     try:
         upstream(pair)
     except ExternalAPIError:
         raise
     except Exception as e:  # the app's code may raise anything
-        logger.exception("an upstream failed, nothing was revoked")
+        logger.exception("An upstream failed, so nothing was revoked.")
         raise ExternalAPIError() from e

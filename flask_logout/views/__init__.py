@@ -1,4 +1,4 @@
-"""The HTTP endpoints: one module per endpoint, and the errors that they share."""
+"""The HTTP endpoints, one module for each, and the error responses that they share."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from werkzeug.exceptions import NotFound
 
 from ..exceptions import InvalidTokenError
 from . import cookies
-from .errors import answer_http_error
-from .errors import answer_invalid_token
+from .errors import make_http_error_response
+from .errors import make_invalid_token_response
 from .errors import register_on_blueprint
 from .logout import logout
 
 
 def make_blueprint(url_prefix: str) -> Blueprint:
-    """Make the blueprint that has ``POST /logout``.
+    """Make the blueprint with ``POST /logout``.
 
-    :param url_prefix: what stands before ``/logout``, ``LOGOUT_URL_PREFIX``.
+    :param url_prefix: ``LOGOUT_URL_PREFIX``.
     :returns: a blueprint named ``logout``.
     """
     blueprint = Blueprint("logout", __name__, url_prefix=url_prefix)
     blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
     register_on_blueprint(blueprint)
-    blueprint.register_error_handler(InvalidTokenError, _refuse)
+    blueprint.register_error_handler(InvalidTokenError, _reject)
     return blueprint
 
 
-def answer_strays(app: Flask, url_prefix: str) -> None:
-    """Answer a wrong method or path under the prefix in the envelope, too.
+def register_prefix_errors(app: Flask, url_prefix: str) -> None:
+    """Respond to a 404 or 405 error under the prefix with the documented JSON.
 
-    :param app: the app, whose own handlers keep all other paths.
+    :param app: the app. Its own error handlers still handle all other paths.
     :param url_prefix: ``LOGOUT_URL_PREFIX``.
     """
     for error in (NotFound, MethodNotAllowed):
         previous = app.error_handler_spec[None][error.code].get(error)
-        handler = partial(_answer_stray, url_prefix or "/logout", previous)
+        handler = partial(_handle_prefix_error, url_prefix or "/logout", previous)
         app.register_error_handler(error, handler)
 
 
-def _refuse(error: InvalidTokenError) -> Response:
-    response = answer_invalid_token(error)
-    # A foreign page must not be able to make the caller's browser forget its cookies.
+def _reject(error: InvalidTokenError) -> Response:
+    response = make_invalid_token_response(error)
+    # A page of another site must not be able to unset the cookies of the user.
     if isinstance(error.__cause__, CSRFError):
         return response
-    return cookies.unset_useless(response)
+    return cookies.unset_unusable(response)
 
 
-def _answer_stray(
+def _handle_prefix_error(
     path: str, previous: t.Any, error: NotFound | MethodNotAllowed
 ) -> t.Any:
     if request.path == path or request.path.startswith(f"{path}/"):
-        return answer_http_error(error)
+        return make_http_error_response(error)
     if previous is None:
         general = current_app.error_handler_spec[None][None]
         found = (general.get(x) for x in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""The token cookies of a request: which of them a response may unset."""
+"""Reads the token cookies of a request, and unsets those that are of no more use."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from ..service import get_service
 
 
 def read_refresh_cookie() -> str | None:
-    """Read the refresh token of the request from its cookie.
+    """Read the refresh token from the cookie of the request.
 
-    :returns: the token, or ``None`` if the app uses no cookies or none came.
+    :returns: the token, or ``None`` if there is none or the app doesn't use cookies.
     """
     if not config.jwt_in_cookies:
         return None
     return request.cookies.get(config.refresh_cookie_name) or None
 
 
-def unset_useless(
+def unset_unusable(
     response: Response, revoked: t.Sequence[Claims | None] = ()
 ) -> Response:
-    """Unset the cookies that came with the request and whose token is of no use.
+    """Unset the cookies of the request whose tokens can't be used any more.
 
-    A token that is still valid keeps its cookie, whoever sent the request, because the
-    user could not log out with it any more.
+    The cookie of a token that is still valid stays, because without it the user could
+    not log out with that token.
 
-    :param response: the response.
-    :param revoked: the claims of tokens that this request has revoked.
-    :returns: the response.
+    :param response: the response to modify.
+    :param revoked: the claims of the tokens that this request has revoked.
+    :returns: the same response.
     """
     if config.jwt_in_cookies:
-        if _is_useless(request.cookies.get(config.access_cookie_name), revoked):
+        if _is_unusable(request.cookies.get(config.access_cookie_name), revoked):
             unset_access_cookies(response)
-        if _is_useless(request.cookies.get(config.refresh_cookie_name), revoked):
+        if _is_unusable(request.cookies.get(config.refresh_cookie_name), revoked):
             unset_refresh_cookies(response)
     return response
 
 
 def is_usable(claims: Claims) -> bool:
-    """Tell whether a verified token has neither expired nor been revoked.
+    """Check whether a verified token has neither expired nor been revoked.
 
     :param claims: the claims of the token.
     :returns: ``False`` if every route rejects it.
-    :raises StoreUnavailableError: the store did not answer.
+    :raises StoreUnavailableError: if the store can't be reached.
     """
     if "exp" in claims and not tokens.expired_within(timedelta(0), claims):
         return False
     return not get_service().is_revoked(claims)
 
 
-def _is_useless(token: str | None, revoked: t.Sequence[Claims | None]) -> bool:
+def _is_unusable(token: str | None, revoked: t.Sequence[Claims | None]) -> bool:
     if not token:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: parse, check, revoke, answer."""
+"""The logout endpoint, ``POST /auth/logout``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from werkzeug.wsgi import get_input_stream
 
 from .. import jwt_extended
 from .. import tokens
-from ..blocklist import check_slot
+from ..blocklist import check_loader
 from ..claims import Claims
 from ..config import Settings
 from ..exceptions import InvalidRequestError
@@ -28,14 +28,14 @@ from ..schemas import LoggedOut
 from ..service import get_service
 from ..tokens import describe
 from . import cookies
-from .errors import answer
+from .errors import make_json_response
 
-BODY_ROOM = 1 << 16
-"""How long a body may be beside tokens, in bytes."""
+BODY_OVERHEAD = 1 << 16
+"""Bytes that the body may have in addition to the tokens."""
 
 BODY_TOKENS = 8
-"""How many times ``LOGOUT_MAX_TOKEN_LENGTH`` a body may have for tokens: there may be
-two, and JSON may write some of their characters in several bytes."""
+"""Bytes that the body may have for each character of ``LOGOUT_MAX_TOKEN_LENGTH``. It may
+contain two tokens, and JSON may escape their characters."""
 
 _EXPIRED = "Signature has expired"
 
@@ -43,29 +43,30 @@ _EXPIRED = "Signature has expired"
 class _Access(t.NamedTuple):
     claims: Claims
     needs_refresh: bool
-    """Whether it has expired, and logs out only beside a valid refresh token."""
+    """Whether it has expired, so that it requires a refresh token that is still valid."""
 
 
 def logout() -> Response:
-    """Revoke the access token and the refresh token of the caller (RFC 7009 2).
+    """Revoke the access token and the refresh token of the request (RFC 7009 2).
 
-    :returns: the documented answer to a logout that has happened.
+    :returns: the documented 200 response.
     """
     service = get_service()
-    # What is acknowledged here must be refused everywhere.
-    check_slot(current_app)
-    _bound_body(service.settings.max_token_length)
+    # Don't acknowledge a logout if no route would reject the tokens.
+    check_loader(current_app)
+    _limit_body(service.settings.max_token_length)
     access = _verify_access(service.settings.expired_access_grace)
     pair = _verify_pair(service.settings, access)
     service.log_out(pair)
-    return cookies.unset_useless(answer(LoggedOut()), (pair.access, pair.refresh))
+    response = make_json_response(LoggedOut())
+    return cookies.unset_unusable(response, (pair.access, pair.refresh))
 
 
-def _bound_body(max_token_length: int) -> None:
-    """Reject a body that no request needs, before anything parses it."""
-    # If something has read it already, it is in memory, and the stream has ended.
+def _limit_body(max_token_length: int) -> None:
+    """Limit the size of the body before it is parsed."""
+    # If the app has already read the body, it is too late to limit it.
     if "stream" not in vars(request):
-        most = BODY_ROOM + BODY_TOKENS * max_token_length
+        most = BODY_OVERHEAD + BODY_TOKENS * max_token_length
         allowed = request.max_content_length
         request.stream = get_input_stream(
             request.environ,
@@ -74,7 +75,7 @@ def _bound_body(max_token_length: int) -> None:
 
 
 def _verify_access(grace: timedelta) -> _Access:
-    """Verify the access token as every route does, save that no user is loaded."""
+    """Verify the access token as ``jwt_required()`` does, but don't load the user."""
     try:
         found = jwt_extended.find_access_token(_read_json)
         header = get_unverified_jwt_headers(found.token)
@@ -86,10 +87,10 @@ def _verify_access(grace: timedelta) -> _Access:
     is_late = has_expired and not tokens.expired_within(grace, claims)
     if is_late and found.location != "cookies":
         raise InvalidTokenError(_EXPIRED)
-    # Outside of the first try: an error of the app's own loaders says nothing about the
-    # token. Only this class means that they reject it.
+    # The app's loaders reject a token by this class. Other exceptions are bugs in them, so
+    # don't catch DECODE_ERRORS here.
     try:
-        jwt_extended.ask_loaders(header, claims)
+        jwt_extended.call_loaders(header, claims)
     except JWTExtendedException as e:
         raise InvalidTokenError(describe(e)) from e
     return _Access(claims, is_late)
@@ -116,9 +117,9 @@ def _verify_pair(settings: Settings, access: _Access) -> LogoutTokens:
 
 
 def _read_body(requires_token: bool) -> object:
-    """Read the body, to which a cookie may add the token that is not in it."""
+    """Return the JSON body, or one made from the refresh cookie if it has no token."""
     body = _read_json()
-    if not _leaves_token_out(body):
+    if not _lacks_token(body):
         return body
     cookie = cookies.read_refresh_cookie()
     if cookie is not None:
@@ -126,8 +127,8 @@ def _read_body(requires_token: bool) -> object:
     return body if requires_token else {}
 
 
-def _leaves_token_out(body: object) -> bool:
-    """Whether no refresh token was sent, not even in a form that is not accepted."""
+def _lacks_token(body: object) -> bool:
+    # A token in a form isn't accepted, but must be an error instead of being ignored.
     if isinstance(body, dict):
         return "refresh_token" not in body
     if request.form:

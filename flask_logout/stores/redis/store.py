@@ -12,8 +12,8 @@ from types import EllipsisType
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
 from ...revocation import merge
+from ...revocation import printable
 from ...revocation import Revocation
-from ...revocation import shown
 from .. import Page
 from .client import Client
 from .inspection import RedisInspection
@@ -166,7 +166,7 @@ class RedisStore:
         if subject is None or not self.client.is_cluster:
             return 0
         # As a revocation shows it, which is all that is known of it there.
-        octets = (shown(subject) or "").encode()
+        octets = (printable(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
 
     def _keep(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
