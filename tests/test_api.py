@@ -1,4 +1,4 @@
-"""The Python API: what it revokes, what it says, and what it leaves alone."""
+"""The Python API: revoking, signals, log lines, and the app's transactions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logout = LogoutExtension()
 
 @pytest.fixture
 def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
-    """An app on each kind of database, in its context."""
+    """An app on each kind of database, in an app context."""
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     with app.app_context():
         yield app
@@ -47,24 +47,24 @@ def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
 
 @pytest.fixture
 def local(make_app: MakeApp) -> t.Iterator[Flask]:
-    """An app on SQLite, in its context."""
+    """An app on SQLite, in an app context."""
     app = make_app()
     with app.app_context():
         yield app
 
 
 def status(app: Flask, pair: Pair) -> tuple[int, int]:
-    """Tell how the routes for access and for refresh tokens answer."""
+    """Return the status codes of the routes for access and for refresh tokens."""
     return get_status(app.test_client(), pair)
 
 
 def login(app: Flask, identity: t.Any = "ada") -> Pair:
-    """Issue a pair that is tied together as one session."""
+    """Issue the tokens of a new login."""
     return make_pair(app, identity, additional_claims=session_claims())
 
 
 def sid_of(pair: Pair) -> str:
-    """Read the session of a pair."""
+    """Return the sid of a pair."""
     return t.cast(str, claims_of(pair.access)["sid"])
 
 
@@ -88,7 +88,7 @@ def test_revoke_session_revokes_that_login(host: Flask) -> None:
     assert status(host, other) == (200, 200)
 
 
-def test_logout_of_a_session_takes_every_token_of_it(host: Flask) -> None:
+def test_logout_with_a_session_revokes_all_its_tokens(host: Flask) -> None:
     pair, other = login(host), login(host)
     refreshed = make_pair(
         host, additional_claims=session_claims(claims_of(pair.refresh))
@@ -107,12 +107,12 @@ def test_revoke_user_logs_out_everywhere(host: Flask) -> None:
     assert status(host, eve) == (200, 200)
 
 
-def test_a_login_right_after_it_works(host: Flask) -> None:
+def test_a_login_right_after_revoke_user_works(host: Flask) -> None:
     logout.revoke_user("ada")
     assert status(host, login(host)) == (200, 200)
 
 
-def test_a_login_of_whole_seconds_works_a_second_later(host: Flask) -> None:
+def test_a_login_with_an_integer_iat_works_a_second_later(host: Flask) -> None:
     with time_machine.travel(datetime.now(timezone.utc), tick=False) as clock:
         logout.revoke_user("ada")
         assert status(host, make_pair(host)) == (401, 401)
@@ -127,14 +127,14 @@ def test_one_session_can_be_kept(host: Flask) -> None:
     assert status(host, ended) == (401, 401)
 
 
-def test_keeping_a_session_brings_no_dead_one_back(host: Flask) -> None:
-    dead = login(host)
+def test_keep_session_does_not_restore_a_revoked_session(host: Flask) -> None:
+    ended = login(host)
     logout.revoke_user("ada")
-    logout.revoke_user("ada", keep_session=sid_of(dead))
-    assert status(host, dead) == (401, 401)
+    logout.revoke_user("ada", keep_session=sid_of(ended))
+    assert status(host, ended) == (401, 401)
 
 
-def test_revoke_everyone_is_the_panic_button(host: Flask) -> None:
+def test_revoke_everyone_logs_out_all_users(host: Flask) -> None:
     pairs = [make_pair(host, "ada"), login(host, "eve")]
     logout.revoke_everyone()
     assert [status(host, pair) for pair in pairs] == [(401, 401), (401, 401)]
@@ -142,13 +142,13 @@ def test_revoke_everyone_is_the_panic_button(host: Flask) -> None:
 
 
 class User:
-    """What an app passes as an identity."""
+    """An object that an app uses as an identity."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
-def test_the_identity_passes_through_the_identity_loader(local: Flask) -> None:
+def test_revoke_user_applies_the_user_identity_loader(local: Flask) -> None:
     jwt = local.extensions["flask-jwt-extended"]
     jwt.user_identity_loader(lambda user: f"user {user.number}")
     pair, other = make_pair(local, User(1)), make_pair(local, User(2))
@@ -166,13 +166,13 @@ def test_the_subject_is_read_from_the_identity_claim(make_app: MakeApp) -> None:
         assert status(app, other) == (200, 200)
 
 
-def test_an_identity_of_any_issuer_is_logged_out(local: Flask) -> None:
+def test_revoke_user_covers_every_issuer(local: Flask) -> None:
     pairs = [make_pair(local, additional_claims={"iss": x}) for x in ("a", "b")]
     logout.revoke_user("ada")
     assert [status(local, pair) for pair in pairs] == [(401, 401), (401, 401)]
 
 
-def test_of_several_issuers_each_is_named(make_app: MakeApp) -> None:
+def test_revoke_user_adds_a_row_for_each_accepted_issuer(make_app: MakeApp) -> None:
     app = make_app(JWT_DECODE_ISSUER=["a", "b"])
     with app.app_context():
         pairs = [make_pair(app, additional_claims={"iss": x}) for x in ("a", "b")]
@@ -181,7 +181,7 @@ def test_of_several_issuers_each_is_named(make_app: MakeApp) -> None:
         assert len(app.extensions["logout"].store.changes(None).keys) == 2
 
 
-def test_nobody_and_no_session_are_errors(local: Flask) -> None:
+def test_an_identity_of_none_and_an_empty_sid_are_errors(local: Flask) -> None:
     with pytest.raises(ValueError) as caught:
         logout.revoke_user(None)
     assert str(caught.value) == (
@@ -192,7 +192,7 @@ def test_nobody_and_no_session_are_errors(local: Flask) -> None:
     assert str(caught.value) == "The sid is empty. Expected the sid claim of a token."
 
 
-def test_hostile_names_are_kept_and_found(host: Flask) -> None:
+def test_subjects_with_unusual_characters_are_revoked(host: Flask) -> None:
     for name in ("a\0b", "x" * 9000, "a\ud800", "ADA", "á", "a\u0301"):
         logout.revoke_user(name, reason=name, actor=name)
         assert logout.is_revoked({"sub": name, "iat": 1})
@@ -214,7 +214,9 @@ def test_purge_deletes_only_what_has_expired(
     assert logout.purge() == 0
 
 
-def test_endless_tokens_are_never_forgotten(make_app: MakeApp) -> None:
+def test_revocations_of_tokens_without_expiry_are_never_purged(
+    make_app: MakeApp,
+) -> None:
     app = make_app(JWT_ACCESS_TOKEN_EXPIRES=False, JWT_REFRESH_TOKEN_EXPIRES=False)
     with app.app_context():
         pair = make_pair(app)
@@ -226,7 +228,7 @@ def test_endless_tokens_are_never_forgotten(make_app: MakeApp) -> None:
             assert status(app, pair) == (401, 401)
 
 
-def test_a_longer_lifetime_can_be_named(make_app: MakeApp) -> None:
+def test_a_longer_max_token_lifetime_delays_the_purge(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_MAX_TOKEN_LIFETIME=timedelta(days=90))
     with app.app_context():
         logout.revoke_user("ada")
@@ -236,27 +238,27 @@ def test_a_longer_lifetime_can_be_named(make_app: MakeApp) -> None:
             assert logout.is_revoked({"sub": "ada", "iat": 1})
 
 
-class Heard:
-    """A receiver that keeps what it hears, and may raise."""
+class Receiver:
+    """A signal receiver that records its calls, and may raise an exception."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[tuple[Flask, dict[str, t.Any]]] = []
         self.error = error
 
     def __call__(self, sender: Flask, **values: t.Any) -> None:
-        """Hear a signal."""
+        """Record a call."""
         self.calls.append((sender, values))
         if self.error is not None:
             raise self.error
 
 
-def test_signals_tell_of_a_logout(local: Flask) -> None:
-    pair, heard, told = make_pair(local), Heard(), Heard()
-    with logged_out.connected_to(heard), revoked.connected_to(told):
+def test_a_logout_sends_signals(local: Flask) -> None:
+    pair, receiver, listener = make_pair(local), Receiver(), Receiver()
+    with logged_out.connected_to(receiver), revoked.connected_to(listener):
         log_out(local.test_client(), pair)
     access, refresh = claims_of(pair.access), claims_of(pair.refresh)
-    assert heard.calls == [(local, {"access": access, "refresh": refresh})]
-    ((sender, values),) = told.calls
+    assert receiver.calls == [(local, {"access": access, "refresh": refresh})]
+    ((sender, values),) = listener.calls
     assert sender is local
     assert (values["reason"], values["actor"]) == ("logout", "ada")
     assert [x.token_id for x in values["revocations"]] == [
@@ -266,26 +268,27 @@ def test_signals_tell_of_a_logout(local: Flask) -> None:
     assert all(isinstance(x, Revocation) for x in values["revocations"])
 
 
-def test_signals_tell_reason_and_actor(local: Flask) -> None:
-    told = Heard()
-    with revoked.connected_to(told):
+def test_the_revoked_signal_has_reason_and_actor(local: Flask) -> None:
+    listener = Receiver()
+    with revoked.connected_to(listener):
         logout.revoke_user("ada", reason="password change", actor="ada")
         logout.revoke_token({"jti": "1"})
-    assert [(x["reason"], x["actor"]) for _, x in told.calls] == [
+    assert [(x["reason"], x["actor"]) for _, x in listener.calls] == [
         ("password change", "ada"),
         (None, None),
     ]
 
 
-def test_a_receiver_that_raises_undoes_nothing(
+def test_a_receiver_that_raises_does_not_undo_a_logout(
     local: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pair, deaf, heard = make_pair(local), Heard(ValueError("receiver")), Heard()
-    with logged_out.connected_to(deaf), revoked.connected_to(deaf):
-        with logged_out.connected_to(heard):
+    pair, receiver = make_pair(local), Receiver()
+    failing = Receiver(ValueError("receiver"))
+    with logged_out.connected_to(failing), revoked.connected_to(failing):
+        with logged_out.connected_to(receiver):
             response = log_out(local.test_client(), pair)
     assert response.data == LOGGED_OUT
-    assert (len(deaf.calls), len(heard.calls)) == (2, 1)
+    assert (len(failing.calls), len(receiver.calls)) == (2, 1)
     assert status(local, pair) == (401, 401)
     messages = [x.getMessage() for x in caplog.records if x.exc_info]
     assert messages == [
@@ -305,12 +308,12 @@ def test_an_async_receiver_is_awaited(local: Flask) -> None:
     assert calls == [local]
 
 
-def test_a_store_that_is_down_is_signalled_and_logged(
+def test_an_unavailable_store_is_signaled_and_logged(
     local: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     local.extensions["sqlalchemy"].drop_all()
-    heard, told = Heard(), Heard()
-    with store_unavailable.connected_to(heard), revoked.connected_to(told):
+    receiver, listener = Receiver(), Receiver()
+    with store_unavailable.connected_to(receiver), revoked.connected_to(listener):
         for act in (
             lambda: logout.revoke_user("ada"),
             lambda: logout.is_revoked({"jti": "1"}),
@@ -318,8 +321,8 @@ def test_a_store_that_is_down_is_signalled_and_logged(
         ):
             with pytest.raises(StoreUnavailableError):
                 act()
-    assert told.calls == []
-    errors = [values["error"] for _, values in heard.calls]
+    assert listener.calls == []
+    errors = [values["error"] for _, values in receiver.calls]
     assert [type(error) for error in errors] == [StoreUnavailableError] * 3
     assert len(caplog.records) == 3
     for record in caplog.records:
@@ -330,7 +333,7 @@ def test_a_store_that_is_down_is_signalled_and_logged(
         assert "flask logout init" in json.loads(values)["error"]
 
 
-def test_each_revocation_is_one_line_of_the_log(
+def test_each_revocation_logs_one_line(
     local: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "flask_logout")
@@ -370,7 +373,7 @@ def test_each_revocation_is_one_line_of_the_log(
     assert all(datetime.fromisoformat(x[0]).tzinfo == timezone.utc for x in lines)
 
 
-def test_no_token_reaches_the_log(
+def test_no_token_is_logged(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
@@ -391,28 +394,29 @@ def test_no_token_reaches_the_log(
 
 
 def notes_of(app: Flask) -> sa.Table:
-    """Give an app a table of its own."""
+    """Create a table of the app's own."""
     db = app.extensions["sqlalchemy"]
     notes: sa.Table = db.Table("note", sa.Column("id", sa.Integer, primary_key=True))
     db.create_all()
     return notes
 
 
-def test_with_the_session_of_the_app_it_commits_with_the_app(host: Flask) -> None:
-    notes, db, told = notes_of(host), host.extensions["sqlalchemy"], Heard()
+def test_a_revocation_commits_with_the_apps_transaction(host: Flask) -> None:
+    notes, db, listener = notes_of(host), host.extensions["sqlalchemy"], Receiver()
     pair = make_pair(host)
-    with revoked.connected_to(told):
+    with revoked.connected_to(listener):
         db.session.execute(sa.insert(notes).values(id=1))
         logout.revoke_user("ada", session=db.session)
         logout.revoke_user("eve", session=db.session)
         with db.session.begin_nested():
             pass
-        assert told.calls == []
+        assert listener.calls == []
         db.session.commit()
-        assert [x["revocations"][0].subject for _, x in told.calls] == ["ada", "eve"]
+        subjects = [x["revocations"][0].subject for _, x in listener.calls]
+        assert subjects == ["ada", "eve"]
         db.session.execute(sa.insert(notes).values(id=2))
         db.session.commit()
-    assert len(told.calls) == 2
+    assert len(listener.calls) == 2
     assert status(host, pair) == (401, 401)
 
 
@@ -429,7 +433,7 @@ REVOKING: dict[str, t.Callable[[Pair, t.Any], None]] = {
 
 
 @pytest.mark.parametrize("revoke", REVOKING.values(), ids=REVOKING.keys())
-def test_every_verb_commits_with_the_app(
+def test_every_revoke_method_joins_the_apps_transaction(
     host: Flask, revoke: t.Callable[[Pair, t.Any], None]
 ) -> None:
     session = host.extensions["sqlalchemy"].session
@@ -443,12 +447,12 @@ def test_every_verb_commits_with_the_app(
 
 
 @pytest.mark.parametrize("in_savepoint", [True, False])
-def test_with_the_session_of_the_app_it_rolls_back_with_the_app(
+def test_a_revocation_rolls_back_with_the_apps_transaction(
     host: Flask, in_savepoint: bool
 ) -> None:
-    db, told = host.extensions["sqlalchemy"], Heard()
+    db, listener = host.extensions["sqlalchemy"], Receiver()
     pair = make_pair(host)
-    with revoked.connected_to(told):
+    with revoked.connected_to(listener):
         if in_savepoint:
             with db.session.begin_nested() as savepoint:
                 logout.revoke_user("ada", session=db.session)
@@ -458,27 +462,27 @@ def test_with_the_session_of_the_app_it_rolls_back_with_the_app(
             logout.revoke_user("ada", session=db.session())
             db.session.rollback()
         db.session.commit()
-    assert told.calls == []
+    assert listener.calls == []
     assert status(host, pair) == (200, 200)
 
 
-def test_a_savepoint_that_fails_later_takes_nothing_along(host: Flask) -> None:
-    db, told = host.extensions["sqlalchemy"], Heard()
+def test_rolling_back_a_later_savepoint_keeps_the_revocation(host: Flask) -> None:
+    db, listener = host.extensions["sqlalchemy"], Receiver()
     pair = make_pair(host)
-    with revoked.connected_to(told):
+    with revoked.connected_to(listener):
         logout.revoke_user("ada", session=db.session)
         savepoint = db.session.begin_nested()
         savepoint.rollback()
         db.session.commit()
-    assert len(told.calls) == 1
+    assert len(listener.calls) == 1
     assert status(host, pair) == (401, 401)
 
 
-def test_the_work_of_the_app_is_untouched(host: Flask) -> None:
+def test_the_apps_pending_objects_are_not_flushed(host: Flask) -> None:
     notes, db = notes_of(host), host.extensions["sqlalchemy"]
 
     class Note(db.Model):  # type: ignore[name-defined,misc]
-        """A note, so that the session has something to flush."""
+        """A model, so that the session has an object to flush."""
 
         __table__ = notes
 
@@ -495,7 +499,7 @@ def test_the_work_of_the_app_is_untouched(host: Flask) -> None:
     assert db.session.scalars(sa.select(notes.c.id)).all() == []
 
 
-def test_an_upstream_sees_verified_tokens_before_they_are_revoked(
+def test_an_upstream_gets_verified_tokens_before_they_are_revoked(
     make_app: MakeApp,
 ) -> None:
     app = make_app()
@@ -503,12 +507,12 @@ def test_an_upstream_sees_verified_tokens_before_they_are_revoked(
     extension = LogoutExtension()
 
     @extension.upstream
-    def forget(pair: LogoutTokens) -> None:
+    def end_login(pair: LogoutTokens) -> None:
         assert not extension.is_revoked(pair.access)
         seen.append(pair)
 
     @extension.upstream
-    async def forget_later(pair: LogoutTokens) -> None:
+    async def end_login_async(pair: LogoutTokens) -> None:
         seen.append(pair)
 
     app.extensions["logout"].upstreams.extend(extension._upstreams)
@@ -523,7 +527,7 @@ def test_an_upstream_sees_verified_tokens_before_they_are_revoked(
     assert pair.refresh not in repr(seen)
 
 
-def test_an_upstream_that_raises_anything_has_failed(
+def test_any_exception_in_an_upstream_is_an_external_api_error(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
@@ -552,5 +556,5 @@ def test_details_must_be_json() -> None:
     )
 
 
-def test_setup_errors_are_runtime_errors() -> None:
+def test_config_error_is_a_runtime_error() -> None:
     assert issubclass(ConfigError, RuntimeError)

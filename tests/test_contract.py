@@ -1,4 +1,4 @@
-"""Every row of the HTTP contract, on every database, the whole body compared."""
+"""The HTTP contract of the endpoint, on every kind of database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def host(make_app: MakeApp, database_url: str) -> Flask:
 
 @pytest.fixture
 def http(host: Flask) -> FlaskClient:
-    """A client of that app."""
+    """A test client of that app."""
     return host.test_client()
 
 
@@ -54,7 +54,7 @@ def test_logout_revokes_both_tokens(host: Flask, http: FlaskClient) -> None:
     assert get_status(http, other) == (200, 200)
 
 
-def test_a_second_logout_is_refused(host: Flask, http: FlaskClient) -> None:
+def test_a_second_logout_is_rejected(host: Flask, http: FlaskClient) -> None:
     pair = make_pair(host)
     log_out(http, pair)
     response = log_out(http, pair)
@@ -65,7 +65,7 @@ def test_a_second_logout_is_refused(host: Flask, http: FlaskClient) -> None:
 
 
 def invalid_access_tokens(app: Flask) -> dict[str, tuple[str | None, str]]:
-    """Name each way in which an access token is refused, and what is said of it."""
+    """Map each kind of invalid access token to its header and its description."""
     good = make_pair(app)
     claims = claims_of(good.access)
     foreign = jwt.encode(claims, "k" * 32, "HS256")
@@ -102,7 +102,7 @@ def invalid_access_tokens(app: Flask) -> dict[str, tuple[str | None, str]]:
         "deep",
     ],
 )
-def test_an_invalid_access_token_is_refused(
+def test_an_invalid_access_token_is_rejected(
     host: Flask, http: FlaskClient, case: str
 ) -> None:
     pair = make_pair(host)
@@ -141,7 +141,7 @@ def test_an_invalid_access_token_is_refused(
         (b"7", "application/json", "7"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(
+def test_a_body_that_is_not_a_json_object_is_rejected(
     host: Flask, http: FlaskClient, body: bytes, content_type: str | None, value: str
 ) -> None:
     pair = make_pair(host)
@@ -174,7 +174,7 @@ def test_a_body_that_is_no_json_object_is_refused(
         ({"refresh_token": "\ud800"}, "invalid", "?"),
     ],
 )
-def test_a_wrong_refresh_token_field_is_refused(
+def test_an_invalid_refresh_token_field_is_rejected(
     host: Flask,
     http: FlaskClient,
     field: dict[str, t.Any],
@@ -189,7 +189,7 @@ def test_a_wrong_refresh_token_field_is_refused(
 
 
 @pytest.mark.parametrize("case", ["forged", "foreign", "not yet", "no identity"])
-def test_a_refresh_token_that_is_not_genuine_is_refused(
+def test_an_invalid_refresh_token_is_rejected(
     host: Flask, http: FlaskClient, case: str
 ) -> None:
     pair = make_pair(host)
@@ -207,7 +207,7 @@ def test_a_refresh_token_that_is_not_genuine_is_refused(
     assert get_status(http, pair) == (200, 200)
 
 
-def test_a_token_of_another_type_is_refused(host: Flask, http: FlaskClient) -> None:
+def test_a_token_of_another_type_is_rejected(host: Flask, http: FlaskClient) -> None:
     pair = make_pair(host)
     response = log_out(http, Pair(pair.access, pair.access))
     assert response.status_code == 400
@@ -220,7 +220,7 @@ def test_a_token_of_another_type_is_refused(host: Flask, http: FlaskClient) -> N
 @pytest.mark.parametrize(
     "other", [{"identity": "eve"}, {"additional_claims": {"iss": "elsewhere"}}]
 )
-def test_a_refresh_token_of_another_owner_is_refused(
+def test_a_refresh_token_of_another_user_is_rejected(
     host: Flask, http: FlaskClient, other: dict[str, t.Any]
 ) -> None:
     mine, theirs = make_pair(host), make_pair(host, **other)
@@ -258,7 +258,7 @@ def test_an_external_api_error_revokes_nothing(
     assert get_status(http, pair) == (200, 200)
 
 
-def test_a_body_that_is_too_large_is_refused(host: Flask, http: FlaskClient) -> None:
+def test_a_body_that_is_too_large_is_rejected(host: Flask, http: FlaskClient) -> None:
     pair = make_pair(host)
     response = log_out(http, Pair(pair.access, "x" * 20_000))
     assert (response.status_code, response.data) == (413, TOO_LARGE)
@@ -266,7 +266,9 @@ def test_a_body_that_is_too_large_is_refused(host: Flask, http: FlaskClient) -> 
     assert get_status(http, pair) == (200, 200)
 
 
-def test_a_store_that_does_not_answer_is_a_503(host: Flask, http: FlaskClient) -> None:
+def test_every_protected_route_returns_503_if_the_store_is_unavailable(
+    host: Flask, http: FlaskClient
+) -> None:
     pair = make_pair(host)
     db = host.extensions["sqlalchemy"]
     with host.app_context():
@@ -286,7 +288,9 @@ def test_a_store_that_does_not_answer_is_a_503(host: Flask, http: FlaskClient) -
     assert get_status(http, pair) == (200, 200)
 
 
-def test_a_dead_refresh_token_is_no_error(host: Flask, http: FlaskClient) -> None:
+def test_an_expired_or_revoked_refresh_token_is_accepted(
+    host: Flask, http: FlaskClient
+) -> None:
     first, second, third = make_pair(host), make_pair(host), make_pair(host)
     log_out(http, first)
     response = log_out(http, Pair(second.access, first.refresh))
@@ -314,23 +318,27 @@ def test_the_prefix_can_be_set(make_app: MakeApp) -> None:
     assert log_out(client, pair, "/api/auth/logout").data == LOGGED_OUT
 
 
-def test_grace_lets_an_expired_access_token_log_out(make_app: MakeApp) -> None:
+def test_an_expired_access_token_is_accepted_within_the_grace_period(
+    make_app: MakeApp,
+) -> None:
     app = make_app(LOGOUT_EXPIRED_ACCESS_GRACE=timedelta(minutes=5))
-    client, live = app.test_client(), make_pair(app)
-    late = Pair(expired(app, 299).access, live.refresh)
+    client, valid = app.test_client(), make_pair(app)
+    late = Pair(expired(app, 299).access, valid.refresh)
     assert client.get("/me", headers=bearer(late.access)).status_code == 401
     assert log_out(client, late).data == LOGGED_OUT
-    assert get_status(client, live) == (200, 401)
+    assert get_status(client, valid) == (200, 401)
     assert log_out(client, late).data == INVALID_TOKEN
 
 
-def test_grace_is_no_pass(make_app: MakeApp) -> None:
+def test_the_grace_period_applies_to_expired_access_tokens_only(
+    make_app: MakeApp,
+) -> None:
     app = make_app(LOGOUT_EXPIRED_ACCESS_GRACE=timedelta(minutes=5))
-    client, live = app.test_client(), make_pair(app)
-    dead = expired(app, 60)
-    for access in (expired(app, 302).access, dead.refresh, tampered(dead.access)):
-        response = log_out(client, Pair(access, live.refresh))
+    client, valid = app.test_client(), make_pair(app)
+    late = expired(app, 60)
+    for access in (expired(app, 302).access, late.refresh, tampered(late.access)):
+        response = log_out(client, Pair(access, valid.refresh))
         assert (response.status_code, response.data) == (401, INVALID_TOKEN)
     app.extensions["flask-jwt-extended"].token_verification_loader(lambda h, c: False)
-    response = log_out(client, Pair(dead.access, live.refresh))
+    response = log_out(client, Pair(late.access, valid.refresh))
     assert (response.status_code, response.data) == (401, INVALID_TOKEN)

@@ -1,4 +1,4 @@
-"""Token cookies: which requests end a login, and which cookies a response unsets."""
+"""Tokens in cookies: which requests log out, and which cookies are unset."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ NAMES = {
 
 
 def make_cookie_app(make_app: MakeApp, **config: t.Any) -> Flask:
-    """Make an app that takes tokens from headers and cookies."""
+    """Make an app that accepts tokens in headers and cookies."""
     return make_app(**{"JWT_TOKEN_LOCATION": ["headers", "cookies"], **config})
 
 
 def make_browser(app: Flask, pair: Pair) -> FlaskClient:
-    """Make a client that has the cookies of a pair."""
+    """Make a client with the cookies of a pair."""
     client = app.test_client()
     for kind, token in (("access", pair.access), ("refresh", pair.refresh)):
         client.set_cookie(f"{kind}_token_cookie", token)
@@ -47,7 +47,7 @@ def make_browser(app: Flask, pair: Pair) -> FlaskClient:
 
 
 def csrf(client: FlaskClient) -> dict[str, str]:
-    """Make the header that proves that the page is the app's own."""
+    """Make the header with the CSRF token of the access cookie."""
     cookie = client.get_cookie("csrf_access_token")
     return {} if cookie is None else {"X-CSRF-TOKEN": cookie.value}
 
@@ -59,7 +59,7 @@ def unset(response: t.Any) -> set[str]:
     return {value.rstrip("=") for value in values}
 
 
-def test_an_expired_access_cookie_beside_a_valid_refresh_cookie_logs_out(
+def test_an_expired_access_cookie_with_a_valid_refresh_cookie_logs_out(
     make_app: MakeApp,
 ) -> None:
     app = make_cookie_app(make_app)
@@ -71,7 +71,7 @@ def test_an_expired_access_cookie_beside_a_valid_refresh_cookie_logs_out(
     assert get_status(app.test_client(), pair) == (401, 401)
 
 
-def test_an_expired_access_cookie_needs_the_csrf_token(make_app: MakeApp) -> None:
+def test_an_expired_access_cookie_requires_the_csrf_token(make_app: MakeApp) -> None:
     app = make_cookie_app(make_app)
     pair = Pair(expired(app).access, make_pair(app).refresh)
     client = make_browser(app, pair)
@@ -114,10 +114,10 @@ def test_an_expired_access_token_in_a_header_is_rejected(make_app: MakeApp) -> N
     assert (response.status_code, response.data) == (401, INVALID_TOKEN)
 
 
-def test_a_form_of_another_site_unsets_nothing(make_app: MakeApp) -> None:
+def test_a_form_on_another_site_unsets_no_cookies(make_app: MakeApp) -> None:
     app = make_cookie_app(make_app)
     client = make_browser(app, make_pair(app))
-    # SameSite keeps the cookies back, or the CSRF token is missing.
+    # Either SameSite withholds the cookies, or the CSRF token is missing.
     for sender in (app.test_client(), client):
         response = sender.post("/auth/logout", data={"refresh_token": "x"})
         assert (response.status_code, response.data) == (401, INVALID_TOKEN)
@@ -125,7 +125,7 @@ def test_a_form_of_another_site_unsets_nothing(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("token", ["ä", "\u2603", "x" * 5000])
-def test_a_csrf_token_of_any_kind_unsets_nothing(make_app: MakeApp, token: str) -> None:
+def test_an_invalid_csrf_token_unsets_no_cookies(make_app: MakeApp, token: str) -> None:
     app = make_cookie_app(make_app, JWT_CSRF_CHECK_FORM=True)
     pair = make_pair(app)
     client = make_browser(app, pair)
@@ -135,7 +135,9 @@ def test_a_csrf_token_of_any_kind_unsets_nothing(make_app: MakeApp, token: str) 
     assert get_status(app.test_client(), pair) == (200, 200)
 
 
-def test_a_bad_token_in_the_query_unsets_no_cookie(make_app: MakeApp) -> None:
+def test_an_invalid_token_in_the_query_string_unsets_no_cookies(
+    make_app: MakeApp,
+) -> None:
     app = make_cookie_app(make_app, JWT_TOKEN_LOCATION=["query_string", "cookies"])
     client = make_browser(app, make_pair(app))
     response = client.post("/auth/logout?jwt=x")
@@ -143,7 +145,7 @@ def test_a_bad_token_in_the_query_unsets_no_cookie(make_app: MakeApp) -> None:
     assert unset(response) == set()
 
 
-def test_a_pair_in_the_request_leaves_the_cookies_of_another_user(
+def test_a_logout_by_header_keeps_the_cookies_of_another_user(
     make_app: MakeApp,
 ) -> None:
     app = make_cookie_app(make_app)
@@ -155,7 +157,7 @@ def test_a_pair_in_the_request_leaves_the_cookies_of_another_user(
     assert get_status(app.test_client(), theirs) == (200, 200)
 
 
-def test_a_cookie_is_kept_if_nobody_can_tell_whether_it_is_revoked(
+def test_cookies_are_kept_if_the_store_is_unavailable(
     make_app: MakeApp,
 ) -> None:
     app = make_cookie_app(make_app)
@@ -197,7 +199,7 @@ def test_the_implicit_refresh_recipe_does_not_log_in_again(make_app: MakeApp) ->
 
 @pytest.mark.parametrize("path", ["/auth/refresh", "/api", "/auth/logout/", "/AUTH"])
 @pytest.mark.parametrize("kind", ["ACCESS", "REFRESH"])
-def test_a_cookie_path_that_leaves_the_endpoint_out_is_reported(
+def test_a_cookie_path_that_excludes_the_endpoint_is_reported(
     make_app: MakeApp, kind: str, path: str
 ) -> None:
     app = make_cookie_app(make_app, **{f"JWT_{kind}_COOKIE_PATH": path})
@@ -210,7 +212,7 @@ def test_a_cookie_path_that_leaves_the_endpoint_out_is_reported(
 
 
 @pytest.mark.parametrize("path", ["/", "/auth", "/auth/", "/auth/logout"])
-def test_a_cookie_path_that_covers_the_endpoint_is_fine(
+def test_a_cookie_path_that_includes_the_endpoint_is_accepted(
     make_app: MakeApp, path: str
 ) -> None:
     app = make_cookie_app(make_app, JWT_REFRESH_COOKIE_PATH=path)
@@ -218,13 +220,13 @@ def test_a_cookie_path_that_covers_the_endpoint_is_fine(
     assert "ok: cookies\n" in result.output
 
 
-def test_without_cookies_their_paths_do_not_matter(make_app: MakeApp) -> None:
+def test_cookie_paths_are_ignored_if_cookies_are_not_enabled(make_app: MakeApp) -> None:
     app = make_app(JWT_REFRESH_COOKIE_PATH="/elsewhere")
     result = app.test_cli_runner().invoke(args=["logout", "check"])
     assert "ok: cookies\n" in result.output
 
 
-def test_an_app_without_endpoints_needs_no_path(make_app: MakeApp) -> None:
+def test_cookie_paths_are_ignored_without_endpoints(make_app: MakeApp) -> None:
     app = make_cookie_app(
         make_app, LOGOUT_ENDPOINTS=set(), JWT_REFRESH_COOKIE_PATH="/elsewhere"
     )

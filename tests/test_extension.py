@@ -1,4 +1,4 @@
-"""Setting up apps: every order, every mistake, and what stays as it was."""
+"""Initializing apps: the order, mistakes, and what must not change."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def bare(tmp_path: Path) -> t.Iterator[Flask]:
 
 
 def assert_logs_out(app: Flask) -> None:
-    """See a pair let in, log out, and be refused."""
+    """Check that a pair is accepted, logs out, and is then rejected."""
     pair, client = make_pair(app), app.test_client()
     assert get_status(client, pair) == (200, 200)
     assert log_out(client, pair).data == LOGGED_OUT
     assert get_status(client, pair) == (401, 401)
 
 
-def test_one_line_is_enough(bare: Flask) -> None:
+def test_an_app_without_other_extensions_can_log_out(bare: Flask) -> None:
     LogoutExtension(bare)
     add_routes(bare)
     assert Path(bare.instance_path, "logout.db").exists()
     assert_logs_out(bare)
 
 
-def test_a_database_of_the_app_is_not_created_in_passing(
+def test_init_app_creates_no_table_in_the_apps_database(
     bare: Flask, tmp_path: Path
 ) -> None:
     bare.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
@@ -75,7 +75,7 @@ def test_a_database_of_the_app_is_not_created_in_passing(
 
 
 @pytest.mark.parametrize("is_embedded", [True, False])
-def test_a_jwt_manager_is_used_or_made(bare: Flask, is_embedded: bool) -> None:
+def test_an_existing_jwt_manager_is_used(bare: Flask, is_embedded: bool) -> None:
     if not is_embedded:
         SQLAlchemy_for(bare)
     jwt = JWTManager(bare)
@@ -84,7 +84,7 @@ def test_a_jwt_manager_is_used_or_made(bare: Flask, is_embedded: bool) -> None:
 
 
 def SQLAlchemy_for(app: Flask) -> SQLAlchemy:
-    """Give an app a database of its own, in memory."""
+    """Configure a database in memory."""
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     return SQLAlchemy(app)
 
@@ -113,7 +113,7 @@ def test_the_factory_pattern(tmp_path: Path) -> None:
         dispose(app)
 
 
-def test_a_jwt_manager_may_be_shared_with_an_app_without_us(
+def test_a_jwt_manager_may_be_shared_with_an_app_without_the_extension(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
     app = make_app()
@@ -124,7 +124,7 @@ def test_a_jwt_manager_may_be_shared_with_an_app_without_us(
     assert get_status(other.test_client(), make_pair(other)) == (200, 200)
 
 
-def test_an_app_is_set_up_once(bare: Flask) -> None:
+def test_initializing_an_app_twice_is_an_error(bare: Flask) -> None:
     logout = LogoutExtension(bare)
     for again in (logout.init_app, LogoutExtension):
         with pytest.raises(RuntimeError) as caught:
@@ -134,7 +134,7 @@ def test_an_app_is_set_up_once(bare: Flask) -> None:
         )
 
 
-def test_without_init_app_the_api_says_so(bare: Flask) -> None:
+def test_using_the_api_without_init_app_is_an_error(bare: Flask) -> None:
     with bare.app_context(), pytest.raises(ConfigError) as caught:
         LogoutExtension().purge()
     assert str(caught.value) == (
@@ -142,7 +142,7 @@ def test_without_init_app_the_api_says_so(bare: Flask) -> None:
     )
 
 
-def test_a_jwt_manager_made_later_is_an_error(bare: Flask) -> None:
+def test_a_jwt_manager_created_later_is_an_error(bare: Flask) -> None:
     LogoutExtension(bare)
     JWTManager(bare)
     add_routes(bare)
@@ -163,7 +163,7 @@ def test_a_loader_set_later_is_an_error(make_app: MakeApp) -> None:
         assert app.test_client().get("/open").status_code == 500
 
 
-def test_a_loader_set_after_the_first_request_lets_no_logout_pass(
+def test_logout_fails_if_a_loader_is_set_after_the_first_request(
     make_app: MakeApp,
 ) -> None:
     app = make_app()
@@ -176,7 +176,7 @@ def test_a_loader_set_after_the_first_request_lets_no_logout_pass(
     assert str(caught.value) == REPLACED
 
 
-def test_a_loader_set_before_is_asked_too(bare: Flask) -> None:
+def test_a_loader_set_earlier_is_called_as_well(bare: Flask) -> None:
     jwt = JWTManager(bare)
     banned: list[str] = []
 
@@ -194,15 +194,15 @@ def test_a_loader_set_before_is_asked_too(bare: Flask) -> None:
 
 
 class AsyncLoader:
-    """A loader that is an object."""
+    """A loader that is an object with a coroutine method."""
 
     async def __call__(self, header: object, claims: object) -> bool:
-        """Refuse nobody."""
+        """Reject no token."""
         return False
 
 
 @pytest.mark.parametrize("is_object", [True, False])
-def test_an_async_loader_is_refused(bare: Flask, is_object: bool) -> None:
+def test_an_async_loader_is_rejected(bare: Flask, is_object: bool) -> None:
     async def is_revoked(header: object, claims: object) -> bool:
         return False
 
@@ -217,7 +217,7 @@ def test_an_async_loader_is_refused(bare: Flask, is_object: bool) -> None:
     )
 
 
-def test_a_bind_key_that_is_not_there_is_an_error(bare: Flask) -> None:
+def test_an_unknown_bind_key_is_an_error(bare: Flask) -> None:
     bare.config["LOGOUT_BIND_KEY"] = "auth"
     SQLAlchemy_for(bare)
     with pytest.raises(ConfigError) as caught:
@@ -228,7 +228,7 @@ def test_a_bind_key_that_is_not_there_is_an_error(bare: Flask) -> None:
     )
 
 
-def test_a_database_of_another_kind_is_an_error(bare: Flask) -> None:
+def test_an_unsupported_database_is_an_error(bare: Flask) -> None:
     bare.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     bare.config["LOGOUT_BIND_KEY"] = "old"
     db = SQLAlchemy(bare)
@@ -259,7 +259,7 @@ def test_a_database_of_another_kind_is_an_error(bare: Flask) -> None:
     ],
     ids=lambda config: ",".join(config),
 )
-def test_other_routes_answer_as_they_did(
+def test_other_routes_keep_their_responses(
     make_app: MakeApp, config: dict[str, t.Any]
 ) -> None:
     plain = Flask("tests")
@@ -294,7 +294,7 @@ def test_other_routes_answer_as_they_did(
         assert dict(ours.headers) == dict(theirs.headers)
 
 
-def test_the_handlers_of_the_app_stay_its_own(make_app: MakeApp) -> None:
+def test_the_apps_error_handlers_still_handle_its_own_routes(make_app: MakeApp) -> None:
     app = make_app()
     app.register_error_handler(413, lambda e: ("app", 413))
     app.register_error_handler(Exception, lambda e: ("app", 500))
@@ -314,14 +314,14 @@ def test_the_handlers_of_the_app_stay_its_own(make_app: MakeApp) -> None:
     assert client.get("/me", headers=bearer(pair.access)).status_code == 503
 
 
-STRAYS = [
+PREFIX_ERRORS = [
     ("GET", "/auth/logout", 405, "method not allowed"),
     ("GET", "/auth/nothing", 404, "not found"),
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "code", "message"), STRAYS)
-def test_app_wide_errors_take_in_strays(
+@pytest.mark.parametrize(("method", "path", "code", "message"), PREFIX_ERRORS)
+def test_app_wide_errors_include_404_and_405_under_the_prefix(
     make_app: MakeApp, method: str, path: str, code: int, message: str
 ) -> None:
     app = make_app(LOGOUT_APP_WIDE_ERRORS=True)
@@ -335,7 +335,7 @@ def test_app_wide_errors_take_in_strays(
         assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
-def test_app_wide_errors_leave_other_paths_alone(make_app: MakeApp) -> None:
+def test_app_wide_errors_exclude_other_paths(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_APP_WIDE_ERRORS=True)
     client = app.test_client()
     assert client.get("/authors").content_type.startswith("text/html")
@@ -347,7 +347,7 @@ def test_app_wide_errors_leave_other_paths_alone(make_app: MakeApp) -> None:
     assert client.get("/auth/x").get_json()["code"] == 404
 
 
-def test_app_wide_errors_keep_a_handler_set_before(bare: Flask) -> None:
+def test_app_wide_errors_call_a_handler_set_earlier(bare: Flask) -> None:
     bare.config["LOGOUT_APP_WIDE_ERRORS"] = True
     bare.config["LOGOUT_URL_PREFIX"] = ""
     bare.register_error_handler(404, lambda e: ("app", 404))
@@ -358,7 +358,7 @@ def test_app_wide_errors_keep_a_handler_set_before(bare: Flask) -> None:
     assert client.get("/logout/x").get_json()["code"] == 404
 
 
-def test_app_wide_errors_put_jwt_failures_in_the_envelope(make_app: MakeApp) -> None:
+def test_app_wide_errors_include_jwt_errors(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_APP_WIDE_ERRORS=True)
     pair, client = make_pair(app), app.test_client()
     for header, challenge in (
@@ -390,7 +390,7 @@ def test_a_description_cannot_break_out_of_the_header(make_app: MakeApp) -> None
     )
 
 
-def test_the_public_names_are_what_they_say() -> None:
+def test_the_public_names_can_be_imported() -> None:
     for name in flask_logout.__all__:
         assert getattr(flask_logout, name).__name__ if name[0].isupper() else True
     assert flask_logout.session_claims()["sid"]
@@ -398,7 +398,7 @@ def test_the_public_names_are_what_they_say() -> None:
         flask_logout.nothing  # noqa: B018
 
 
-def test_a_token_made_before_the_app_was_set_up_is_revoked(bare: Flask) -> None:
+def test_a_token_issued_before_init_app_is_revoked(bare: Flask) -> None:
     JWTManager(bare)
     with bare.app_context():
         token = create_access_token("ada")
@@ -427,7 +427,7 @@ def test_a_token_made_before_the_app_was_set_up_is_revoked(bare: Flask) -> None:
         ),
     ],
 )
-def test_a_jwt_setting_of_a_wrong_type_is_an_error(
+def test_a_jwt_setting_of_the_wrong_type_is_an_error(
     bare: Flask, key: str, message: str
 ) -> None:
     bare.config[key] = "10"

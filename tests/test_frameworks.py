@@ -1,4 +1,4 @@
-"""Apps that answer errors in a way of their own keep our 503, their 401 and the logout."""
+"""Frameworks that handle errors themselves keep the 503, their 401, and the endpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 with warnings.catch_warnings():
-    # On import, both use names that other packages have deprecated.
+    # Both use deprecated names of other packages when they are imported.
     warnings.simplefilter("ignore", DeprecationWarning)
     import flask_restful
     import flask_restx
@@ -45,13 +45,13 @@ Add = t.Callable[[Flask], object]
 
 @jwt_required()
 def me() -> dict[str, t.Any]:
-    """Tell whose token this is."""
+    """Return the identity of an access token."""
     return {"identity": get_jwt_identity()}
 
 
 @jwt_required(refresh=True)
 def refresh() -> dict[str, t.Any]:
-    """Tell whose refresh token this is."""
+    """Return the identity of a refresh token."""
     return {"identity": get_jwt_identity()}
 
 
@@ -63,7 +63,7 @@ def revoke_me() -> dict[str, t.Any]:
 
 
 def add_flask(app: Flask) -> None:
-    """Add the routes to a plain app whose handler catches every exception."""
+    """Add the routes to a Flask app that has a handler for every exception."""
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> tuple[str, int]:
@@ -91,7 +91,7 @@ def add_restful(app: Flask) -> None:
 
 
 def add_resources(api: t.Any, base: t.Any) -> None:
-    """Add the routes as resources, which both frameworks do alike."""
+    """Add the routes as resources of either framework."""
 
     class Me(base):  # type: ignore[misc]
         def get(self) -> dict[str, t.Any]:
@@ -129,7 +129,7 @@ FRAMEWORKS: dict[str, tuple[type[Flask], Add]] = {
 
 
 class Make(t.Protocol):
-    """Make an app of a framework, as in production: not testing, not debugging."""
+    """Makes an app of a framework, with neither testing nor debugging enabled."""
 
     def __call__(self, name: str, **config: t.Any) -> Flask: ...
 
@@ -159,7 +159,7 @@ def make(tmp_path: t.Any) -> t.Iterator[Make]:
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_an_unavailable_store_is_a_503(make: Make, name: str) -> None:
+def test_an_unavailable_store_returns_503(make: Make, name: str) -> None:
     app = make(name)
     pair, client = make_pair(app), app.test_client()
     assert get_status(client, pair) == (200, 200)
@@ -178,7 +178,7 @@ def test_an_unavailable_store_is_a_503(make: Make, name: str) -> None:
         assert response.content_length == len(response.data)
 
 
-def test_a_handler_of_a_blueprint_leaves_the_503_alone(make: Make) -> None:
+def test_a_blueprints_error_handler_does_not_replace_the_503(make: Make) -> None:
     app = make("flask")
     routes = Blueprint("routes", __name__, url_prefix="/v2")
     routes.register_error_handler(Exception, lambda error: ("caught", 500))
@@ -193,7 +193,7 @@ def test_a_handler_of_a_blueprint_leaves_the_503_alone(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_logout_works_and_revoked_tokens_are_a_401(make: Make, name: str) -> None:
+def test_logout_works_and_revoked_tokens_return_401(make: Make, name: str) -> None:
     config = {"PROPAGATE_EXCEPTIONS": True} if name.startswith("rest") else {}
     app = make(name, **config)
     pair, client = make_pair(app), app.test_client()
@@ -208,7 +208,7 @@ def test_logout_works_and_revoked_tokens_are_a_401(make: Make, name: str) -> Non
     assert (response.status_code, response.data) == (401, INVALID_TOKEN)
 
 
-def test_a_handler_for_our_own_exception_wins(make: Make) -> None:
+def test_an_app_can_handle_store_unavailable_error_itself(make: Make) -> None:
     app = make("smorest")
     app.register_error_handler(StoreUnavailableError, lambda error: ("own", 503))
     pair, client = make_pair(app), app.test_client()

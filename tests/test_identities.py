@@ -1,4 +1,4 @@
-"""Identities of every type: what logs a user out is what the tokens carry."""
+"""Identities of every type, which are compared in the form that tokens carry."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ CHECKS_SUBJECTS = hasattr(jwt.exceptions, "InvalidSubjectError")
 
 
 class Color(str, Enum):
-    """An identity that is a string and prints as something else."""
+    """An identity that is a string, but whose ``str()`` differs."""
 
     RED = "red"
 
 
 class Number(IntEnum):
-    """An identity that is a number and prints as something else."""
+    """An identity that is a number, but whose ``str()`` may differ."""
 
     ONE = 1
 
 
 class Thing:
-    """An identity that only the app's own JSON provider encodes."""
+    """An identity that only the app's own JSON provider can encode."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 class Provider(DefaultJSONProvider):
-    """Encodes a Thing by its number."""
+    """A JSON provider that can encode a Thing."""
 
     @staticmethod
     def default(o: t.Any) -> t.Any:
-        """Encode what JSON does not know."""
+        """Encode a value of a type that JSON doesn't have."""
         if isinstance(o, Thing):
             return f"thing {o.number}"
         return DefaultJSONProvider.default(o)
@@ -91,7 +91,7 @@ def any_subject(make_app: MakeApp) -> Flask:
 
 
 @pytest.mark.parametrize("identity", IDENTITIES, ids=repr)
-def test_an_identity_is_logged_out_in_the_form_that_tokens_carry(
+def test_an_identity_of_any_type_is_logged_out(
     any_subject: Flask, identity: t.Any
 ) -> None:
     app = any_subject
@@ -105,7 +105,7 @@ def test_an_identity_is_logged_out_in_the_form_that_tokens_carry(
     assert log_out(app.test_client(), fresh).data == LOGGED_OUT
 
 
-def test_a_cluster_finds_the_subject_in_that_form_too(
+def test_an_identity_of_any_type_is_logged_out_on_a_cluster(
     make_app: MakeApp, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with cluster(tmp_path_factory.mktemp("cluster")) as nodes:
@@ -120,7 +120,7 @@ def test_a_cluster_finds_the_subject_in_that_form_too(
 
 
 @pytest.mark.parametrize("identity", [object(), {1, 2}, b"ada", {("a",): 1}], ids=repr)
-def test_an_identity_that_no_token_can_carry_is_an_error(
+def test_an_identity_that_is_not_json_is_an_error(
     make_app: MakeApp, identity: t.Any
 ) -> None:
     app = make_app()
@@ -140,10 +140,10 @@ def test_an_identity_that_no_token_can_carry_is_an_error(
 @pytest.mark.parametrize(
     ("identity", "kind"), [({"id": 7}, "dict"), (["ada"], "list"), (("a",), "list")]
 )
-def test_a_dict_that_no_valid_token_carries_is_an_error(
+def test_a_dict_identity_is_an_error_if_pyjwt_rejects_it(
     make_app: MakeApp, identity: t.Any, kind: str
 ) -> None:
-    """Part of a dict would revoke nothing and say that it did (issue 17)."""
+    """A call with a part of the dict would revoke nothing."""
     with make_app().app_context(), pytest.raises(ValueError) as caught:
         logout.revoke_user(identity)
     assert str(caught.value) == (
@@ -156,7 +156,7 @@ def test_a_dict_that_no_valid_token_carries_is_an_error(
 @pytest.mark.parametrize(
     "config", [{"JWT_VERIFY_SUB": False}, {"JWT_IDENTITY_CLAIM": "identity"}]
 )
-def test_a_dict_that_tokens_may_carry_is_a_warning(
+def test_a_dict_identity_is_a_warning_if_pyjwt_accepts_it(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, config: dict[str, t.Any]
 ) -> None:
     app = make_app(**config)
@@ -184,7 +184,7 @@ def test_a_dict_that_tokens_may_carry_is_a_warning(
         ("revoke_token", {"claims": {"jti": "j"}, "reason": 5}, "reason"),
     ],
 )
-def test_what_must_be_a_string_is_named(
+def test_an_argument_that_is_not_a_string_is_an_error(
     make_app: MakeApp, verb: str, values: dict[str, t.Any], name: str
 ) -> None:
     app = make_app()
