@@ -38,29 +38,29 @@ logout = LogoutExtension()
 
 @pytest.fixture
 def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
-    """An app on each kind of database, in its context."""
+    """An app on each kind of database, in an app context."""
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     with app.app_context():
         yield app
 
 
 def session_of(app: Flask) -> t.Any:
-    """Find the session of an app."""
+    """Return the database session of an app."""
     return app.extensions["sqlalchemy"].session
 
 
 def engine_of(app: Flask) -> sa.Engine:
-    """Find the engine of an app."""
+    """Return the engine of an app."""
     return t.cast(sa.Engine, app.extensions["sqlalchemy"].engine)
 
 
 def login(app: Flask, identity: str = "ada") -> Pair:
-    """Issue a pair that is tied together as one session."""
+    """Issue the tokens of a new login."""
     return make_pair(app, identity, additional_claims=session_claims())
 
 
 def status(app: Flask, pair: Pair) -> tuple[int, int]:
-    """Tell how the routes for access and for refresh tokens answer."""
+    """Return the status codes of the routes for access and for refresh tokens."""
     return get_status(app.test_client(), pair)
 
 
@@ -87,7 +87,7 @@ TABLE = "logout_revocation"
 
 @contextmanager
 def other_schema(app: Flask) -> t.Iterator[str]:
-    """Make a schema with a table of its own, in which no check looks."""
+    """Make another schema with a table of revocations, which checks never read."""
     name, engine = f"other_{uuid4().hex[:8]}", engine_of(app)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", lambda x, _: attach(x, name))
@@ -107,7 +107,7 @@ def other_schema(app: Flask) -> t.Iterator[str]:
 
 
 def attach(connection: t.Any, name: str) -> None:
-    """Attach a database in memory to a connection of SQLite."""
+    """Attach a database in memory to a SQLite connection."""
     connection.execute(f"ATTACH ':memory:' AS {name}")
     (made,) = connection.execute(
         f"SELECT sql FROM main.sqlite_master WHERE name = '{TABLE}'"
@@ -115,7 +115,7 @@ def attach(connection: t.Any, name: str) -> None:
     connection.execute(made.replace(TABLE, f"{name}.{TABLE}", 1))
 
 
-def test_another_schema_by_the_connection(host: Flask) -> None:
+def test_a_connection_that_is_set_to_another_schema(host: Flask) -> None:
     session, pair = session_of(host), make_pair(host)
     enter = {
         "postgresql": "SET LOCAL search_path TO {}",
@@ -128,11 +128,11 @@ def test_another_schema_by_the_connection(host: Flask) -> None:
         session.commit()
         assert status(host, pair) == (401, 401)
         assert count_rows(host, name) == 0
-        # The connection may stay in that schema.
+        # Pooled connections may still use that schema.
         engine_of(host).dispose()
 
 
-def test_another_schema_by_translation(host: Flask) -> None:
+def test_a_session_that_translates_the_schema(host: Flask) -> None:
     pair = make_pair(host)
     with other_schema(host) as name:
         options = {"schema_translate_map": {None: name}}
@@ -150,7 +150,7 @@ def count_rows(app: Flask, schema: str) -> int:
         return t.cast(int, connection.scalar(query))
 
 
-def test_another_engine(host: Flask) -> None:
+def test_another_engine_of_the_same_database_is_accepted(host: Flask) -> None:
     pair = make_pair(host)
     engine = sa.create_engine(engine_of(host).url, poolclass=sa.NullPool)
     with Session(engine) as session:
@@ -191,7 +191,7 @@ def test_another_kind_of_database_is_rejected(host: Flask) -> None:
         logout.revoke_user("ada", session=session)
 
 
-def test_the_same_file_by_another_name_is_the_same_database(
+def test_the_same_file_under_another_path_is_accepted(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
     app = make_app()
@@ -203,7 +203,7 @@ def test_the_same_file_by_another_name_is_the_same_database(
             session.commit()
 
 
-def test_a_file_named_by_a_uri_is_accepted(make_app: MakeApp, tmp_path: Path) -> None:
+def test_a_file_given_as_a_uri_is_accepted(make_app: MakeApp, tmp_path: Path) -> None:
     app = make_app()
     url = f"sqlite:///file:{tmp_path}/app.db?uri=true"
     with app.app_context():
@@ -223,7 +223,7 @@ def test_a_session_without_an_engine_is_rejected(host: Flask) -> None:
     )
 
 
-def test_what_is_no_session_is_rejected(host: Flask) -> None:
+def test_an_object_that_is_not_a_session_is_rejected(host: Flask) -> None:
     db: t.Any = host.extensions["sqlalchemy"]
     with pytest.raises(TypeError) as caught:
         logout.revoke_user("ada", session=db)
@@ -246,7 +246,9 @@ def add_pending(app: Flask) -> t.Any:
     return pending
 
 
-def test_nothing_of_the_app_is_flushed(host: Flask) -> None:
+def test_the_apps_pending_objects_are_not_flushed_before_the_commit(
+    host: Flask,
+) -> None:
     session, pair = session_of(host), make_pair(host)
     pending = add_pending(host)
     logout.revoke_user("ada", session=session)
@@ -258,7 +260,7 @@ def test_nothing_of_the_app_is_flushed(host: Flask) -> None:
 
 
 def rename(app: Flask, old: str, new: str) -> None:
-    """Rename a table over a connection of its own."""
+    """Rename a table on another connection."""
     url = engine_of(app).url
     with sa.create_engine(url, poolclass=sa.NullPool).begin() as connection:
         connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
@@ -266,42 +268,42 @@ def rename(app: Flask, old: str, new: str) -> None:
 
 @contextmanager
 def missing_table(app: Flask) -> t.Iterator[None]:
-    """Take the table away meanwhile."""
+    """Rename the table of revocations within the block."""
     rename(app, TABLE, "away")
     yield
     rename(app, "away", TABLE)
 
 
-def test_an_error_at_the_call_is_the_documented_one(host: Flask) -> None:
-    session, heard = session_of(host), Heard()
-    with missing_table(host), store_unavailable.connected_to(heard):
+def test_a_failed_call_raises_store_unavailable_error(host: Flask) -> None:
+    session, receiver = session_of(host), Receiver()
+    with missing_table(host), store_unavailable.connected_to(receiver):
         with pytest.raises(StoreUnavailableError, match=TABLE):
             logout.revoke_user("ada", session=session)
         session.rollback()
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
     logout.revoke_user("ada", session=session)
     session.commit()
 
 
-def test_an_error_at_the_commit_is_the_documented_one(host: Flask) -> None:
-    session, heard, pair = session_of(host), Heard(), make_pair(host)
-    with store_unavailable.connected_to(heard), revoked.connected_to(heard):
+def test_a_failed_commit_raises_store_unavailable_error(host: Flask) -> None:
+    session, receiver, pair = session_of(host), Receiver(), make_pair(host)
+    with store_unavailable.connected_to(receiver), revoked.connected_to(receiver):
         logout.revoke_user("ada", session=session)
-        # The app's own connection, which holds the locks.
+        # On the app's own connection, because it holds the locks.
         session.execute(sa.text(f"ALTER TABLE {TABLE} RENAME TO away"))
         with pytest.raises(StoreUnavailableError, match=TABLE):
             session.commit()
         session.rollback()
     if engine_of(host).dialect.name == "mysql":
-        # It has committed at the ALTER TABLE.
+        # ALTER TABLE commits implicitly.
         rename(host, "away", TABLE)
     else:
         assert status(host, pair) == (200, 200)
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
 
 
-class Heard:
-    """A receiver of signals that remembers what it was sent."""
+class Receiver:
+    """A signal receiver that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Flask, dict[str, t.Any]]] = []
@@ -310,7 +312,7 @@ class Heard:
         self.calls.append((app, values))
 
 
-def test_a_session_that_must_roll_back_says_so(host: Flask) -> None:
+def test_a_session_that_needs_a_rollback_raises(host: Flask) -> None:
     session = session_of(host)
     add_pending(host)
     with pytest.raises(sa.exc.IntegrityError):
@@ -322,7 +324,7 @@ def test_a_session_that_must_roll_back_says_so(host: Flask) -> None:
 
 @contextmanager
 def locked_after_commit(app: Flask, session: t.Any) -> t.Iterator[None]:
-    """Lock the row of a revocation as soon as it is committed."""
+    """Lock the row of the revocation as soon as it is committed."""
     engine = sa.create_engine(engine_of(app).url, poolclass=sa.NullPool)
     with engine.connect() as connection:
         update = sa.text(f"UPDATE {TABLE} SET kind = kind")
@@ -332,63 +334,64 @@ def locked_after_commit(app: Flask, session: t.Any) -> t.Iterator[None]:
 
 @pytest.fixture
 def hasty(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
-    """An app on each kind of database that does not wait long, in its context."""
+    """An app with a short timeout on each kind of database, in an app context."""
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_TIMEOUT=0.3)
     with app.app_context():
         yield app
 
 
-def test_a_commit_stands_if_it_cannot_be_repeated(
+def test_a_commit_succeeds_if_the_write_after_it_fails(
     hasty: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session, pair, heard = session_of(hasty)(), make_pair(hasty), Heard()
-    with locked_after_commit(hasty, session), store_unavailable.connected_to(heard):
+    session, pair, receiver = session_of(hasty)(), make_pair(hasty), Receiver()
+    with locked_after_commit(hasty, session), store_unavailable.connected_to(receiver):
         logout.revoke_user("ada", session=session)
-        with revoked.connected_to(heard):
+        with revoked.connected_to(receiver):
             session.commit()
-    (_, failed), (_, told) = heard.calls
+    (_, failed), (_, stored) = receiver.calls
     message = str(failed["error"])
     assert message.startswith(
         "The app's transaction committed the revocation, but writing it again after the"
         " commit failed. A login that began during the commit may stay valid, so revoke"
         " again. The error was: "
     )
-    assert [x.subject for x in told["revocations"]] == ["ada"]
+    assert [x.subject for x in stored["revocations"]] == ["ada"]
     assert "writing it again after the commit failed" in caplog.text
     assert status(hasty, pair) == (401, 401)
 
 
 @pytest.mark.parametrize("has_context_manager", [True, False])
-def test_a_commit_to_who_knows_where_fails_if_it_cannot_be_repeated(
+def test_a_commit_to_an_uncertain_database_raises_if_the_write_after_it_fails(
     hasty: Flask, has_context_manager: bool
 ) -> None:
-    heard, url = Heard(), engine_of(hasty).url
-    # It may be the same server, or another one.
+    receiver, url = Receiver(), engine_of(hasty).url
+    # This may be the same server or another one.
     elsewhere = url.set(host="localhost")
     if url.drivername == "sqlite":
         elsewhere = url.set(database=f"file:{url.database}", query={"uri": "true"})
     engine = sa.create_engine(elsewhere, poolclass=sa.NullPool)
     with Session(engine) as session, locked_after_commit(hasty, session):
-        with revoked.connected_to(heard), pytest.raises(OutcomeUnknownError) as caught:
+        error = pytest.raises(OutcomeUnknownError)
+        with revoked.connected_to(receiver), error as caught:
             if has_context_manager:
                 with session.begin():
                     logout.revoke_user("ada", session=session)
             else:
                 logout.revoke_user("ada", session=session)
                 session.commit()
-        # The session can be used again.
+        # The session is usable again.
         session.execute(sa.text("SELECT 1"))
     assert str(caught.value).startswith(
         "The app's transaction was committed, but writing the revocation again after the"
         " commit failed, so checks may miss it. Revoke again. The error was: "
     )
-    assert heard.calls == []
+    assert receiver.calls == []
 
 
-def test_a_late_commit_fails_if_mirrors_may_miss_it(
+def test_a_late_commit_raises_if_mirrors_may_miss_it(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if every commit came late.
+    # Treat every commit as late.
     monkeypatch.setattr(app_session, "LONGEST_WRITE", timedelta(0))
     app = make_app(LOGOUT_TIMEOUT=0.1, LOGOUT_MAX_STALENESS=1)
     with app.app_context(), locked_after_commit(app, session_of(app)()):
@@ -397,20 +400,20 @@ def test_a_late_commit_fails_if_mirrors_may_miss_it(
             session_of(app).commit()
 
 
-def test_one_that_fails_does_not_keep_others_from_being_told(hasty: Flask) -> None:
-    session, heard = session_of(hasty)(), Heard()
-    with locked_after_commit(hasty, session), revoked.connected_to(heard):
+def test_each_call_of_a_transaction_is_signaled_if_one_fails(hasty: Flask) -> None:
+    session, receiver = session_of(hasty)(), Receiver()
+    with locked_after_commit(hasty, session), revoked.connected_to(receiver):
         logout.revoke_user("ada", session=session)
         logout.revoke_user("eve", session=session)
         session.commit()
-    assert [x["revocations"][0].subject for _, x in heard.calls] == ["ada", "eve"]
+    assert [x["revocations"][0].subject for _, x in receiver.calls] == ["ada", "eve"]
 
 
-def test_a_session_that_is_closed_commits_nothing(host: Flask) -> None:
-    pair, heard = make_pair(host), Heard()
-    with revoked.connected_to(heard), Session(engine_of(host)) as session:
+def test_closing_a_session_revokes_nothing(host: Flask) -> None:
+    pair, receiver = make_pair(host), Receiver()
+    with revoked.connected_to(receiver), Session(engine_of(host)) as session:
         logout.revoke_user("ada", session=session)
-    assert heard.calls == []
+    assert receiver.calls == []
     assert status(host, pair) == (200, 200)
 
 
@@ -419,10 +422,10 @@ MODES = ["conditional_savepoint", "rollback_only", "control_fully", "create_save
 
 @contextmanager
 def outer_connection(app: Flask) -> t.Iterator[sa.Connection]:
-    """A connection of the app that a session can be bound to."""
+    """A connection to the app's database, to bind sessions to."""
     engine = sa.create_engine(engine_of(app).url)
     if engine.dialect.name == "sqlite":
-        # As SQLAlchemy says, so that savepoints work.
+        # SQLAlchemy documents this workaround for savepoints.
         sa.event.listen(
             engine, "connect", lambda x, _: setattr(x, "isolation_level", None)
         )
@@ -433,19 +436,21 @@ def outer_connection(app: Flask) -> t.Iterator[sa.Connection]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_outer_transaction_decides(host: Flask, mode: t.Any) -> None:
-    pair, heard = make_pair(host), Heard()
-    with revoked.connected_to(heard), outer_connection(host) as connection:
+def test_a_revocation_is_committed_with_the_outer_transaction(
+    host: Flask, mode: t.Any
+) -> None:
+    pair, receiver = make_pair(host), Receiver()
+    with revoked.connected_to(receiver), outer_connection(host) as connection:
         connection.begin()
         with Session(connection, join_transaction_mode=mode) as session:
             logout.revoke_user("ada", session=session)
             session.commit()
         if mode != "control_fully":
-            assert heard.calls == []
+            assert receiver.calls == []
             after = login(host)
             connection.commit()
         connection.close()
-        assert len(heard.calls) == 1
+        assert len(receiver.calls) == 1
     assert status(host, pair) == (401, 401)
     if mode != "control_fully":
         assert status(host, after) == (401, 401)
@@ -453,9 +458,11 @@ def test_an_outer_transaction_decides(host: Flask, mode: t.Any) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES[:2] + MODES[3:])
-def test_an_outer_transaction_can_roll_back(host: Flask, mode: t.Any) -> None:
-    pair, heard = make_pair(host), Heard()
-    with revoked.connected_to(heard), outer_connection(host) as connection:
+def test_a_revocation_is_rolled_back_with_the_outer_transaction(
+    host: Flask, mode: t.Any
+) -> None:
+    pair, receiver = make_pair(host), Receiver()
+    with revoked.connected_to(receiver), outer_connection(host) as connection:
         connection.begin()
         with Session(connection, join_transaction_mode=mode) as session:
             logout.revoke_user("ada", session=session)
@@ -464,14 +471,16 @@ def test_an_outer_transaction_can_roll_back(host: Flask, mode: t.Any) -> None:
         with connection.begin():
             connection.execute(sa.text("SELECT 1"))
         connection.close()
-    assert heard.calls == []
+    assert receiver.calls == []
     assert status(host, pair) == (200, 200)
 
 
-def test_a_savepoint_joined_to_an_outer_transaction_can_roll_back(host: Flask) -> None:
-    pair, heard = make_pair(host), Heard()
+def test_a_revocation_is_rolled_back_with_a_savepoint_of_the_outer_transaction(
+    host: Flask,
+) -> None:
+    pair, receiver = make_pair(host), Receiver()
     mode: t.Any = "create_savepoint"
-    with revoked.connected_to(heard), outer_connection(host) as connection:
+    with revoked.connected_to(receiver), outer_connection(host) as connection:
         connection.begin()
         with Session(connection, join_transaction_mode=mode) as session:
             logout.revoke_user("ada", session=session)
@@ -479,67 +488,67 @@ def test_a_savepoint_joined_to_an_outer_transaction_can_roll_back(host: Flask) -
             logout.revoke_user("eve", session=session)
             session.commit()
         connection.commit()
-        # Before the next transaction of the connection at the latest.
+        # The signal is sent when the connection begins its next transaction, or earlier.
         connection.begin()
-        assert [x["revocations"][0].subject for _, x in heard.calls] == ["eve"]
+        assert [x["revocations"][0].subject for _, x in receiver.calls] == ["eve"]
     assert status(host, pair) == (200, 200)
 
 
-def test_an_outer_transaction_without_a_commit_of_the_session(host: Flask) -> None:
-    pair, heard = make_pair(host), Heard()
-    with revoked.connected_to(heard), outer_connection(host) as connection:
+def test_an_outer_transaction_commits_without_the_session(host: Flask) -> None:
+    pair, receiver = make_pair(host), Receiver()
+    with revoked.connected_to(receiver), outer_connection(host) as connection:
         with connection.begin():
             session = Session(connection)
             logout.revoke_user("ada", session=session)
             after = login(host)
         connection.close()
         session.close()
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
     assert status(host, pair) == status(host, after) == (401, 401)
 
 
-def test_a_connection_without_a_transaction_is_the_session_s(host: Flask) -> None:
-    pair, heard = make_pair(host), Heard()
-    with revoked.connected_to(heard), outer_connection(host) as connection:
+def test_a_session_on_a_connection_without_a_transaction(host: Flask) -> None:
+    pair, receiver = make_pair(host), Receiver()
+    with revoked.connected_to(receiver), outer_connection(host) as connection:
         with Session(connection) as session:
             logout.revoke_user("ada", session=session)
             session.commit()
-            assert len(heard.calls) == 1
+            assert len(receiver.calls) == 1
             logout.revoke_user("ada", session=session)
             session.rollback()
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
     assert status(host, pair) == (401, 401)
 
 
-def test_an_outer_transaction_fails_on_nobody(hasty: Flask) -> None:
-    heard = Heard()
+def test_a_failed_write_after_an_outer_transaction_raises_nothing(hasty: Flask) -> None:
+    receiver = Receiver()
     with outer_connection(hasty) as connection:
         blocker = sa.create_engine(engine_of(hasty).url, poolclass=sa.NullPool)
-        with blocker.connect() as other, store_unavailable.connected_to(heard):
+        with blocker.connect() as other, store_unavailable.connected_to(receiver):
             with connection.begin(), Session(connection) as session:
                 logout.revoke_user("ada", session=session)
                 session.commit()
             other.execute(sa.text(f"UPDATE {TABLE} SET kind = kind"))
             connection.close()
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
 
 
-def test_two_phases_are_one_commit(host: Flask) -> None:
+def test_a_two_phase_commit_sends_one_signal(host: Flask) -> None:
     if engine_of(host).dialect.name != "mysql":
         pytest.skip("only MariaDB has two-phase commits unless configured otherwise")
-    pair, heard = make_pair(host), Heard()
+    pair, receiver = make_pair(host), Receiver()
     with Session(engine_of(host), twophase=True) as session:
-        with revoked.connected_to(heard):
+        with revoked.connected_to(receiver):
             logout.revoke_user("ada", session=session)
             session.prepare()
-            assert heard.calls == []
+            assert receiver.calls == []
             session.commit()
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
     assert status(host, pair) == (401, 401)
 
 
 def make_writing_app(make_app: MakeApp, **config: t.Any) -> Flask:
-    """Make an app that writes before each request, without a commit."""
+    """Make an app that writes to its database before each request without a commit."""
     app = make_app(**config)
     db = app.extensions["sqlalchemy"]
     seen = db.Table("seen", sa.Column("id", sa.Integer, primary_key=True))
@@ -554,20 +563,20 @@ def make_writing_app(make_app: MakeApp, **config: t.Any) -> Flask:
 
 
 def seen_in(app: Flask) -> int:
-    """Count what has been committed of what the app wrote."""
+    """Count the rows that the app has written and committed."""
     with app.app_context(), engine_of(app).connect() as connection:
         return t.cast(int, connection.scalar(sa.text("SELECT count(*) FROM seen")))
 
 
-def test_a_request_that_blocks_itself_says_so(
+def test_a_request_that_blocks_itself_gets_an_error_that_explains_it(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_writing_app(make_app, LOGOUT_TIMEOUT=0.1)
-    pair, client, heard = make_pair(app), app.test_client(), Heard()
-    with store_unavailable.connected_to(heard):
+    pair, client, receiver = make_pair(app), app.test_client(), Receiver()
+    with store_unavailable.connected_to(receiver):
         response = log_out(client, pair)
     assert (response.status_code, response.data) == (503, UNAVAILABLE)
-    ((_, values),) = heard.calls
+    ((_, values),) = receiver.calls
     assert str(values["error"]) == (
         "OperationalError: database is locked. This request has an open transaction on"
         " the same SQLite file in db.session, and SQLite has one writer at a time."
@@ -579,7 +588,7 @@ def test_a_request_that_blocks_itself_says_so(
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
-def test_a_request_that_another_one_blocks_says_only_that(
+def test_a_request_that_is_blocked_by_another_gets_the_plain_error(
     make_app: MakeApp, has_begun: bool
 ) -> None:
     app = make_app(LOGOUT_TIMEOUT=0.1)
@@ -594,7 +603,7 @@ def test_a_request_that_another_one_blocks_says_only_that(
     assert str(caught.value) == "OperationalError: database is locked"
 
 
-def test_a_revocation_outside_a_context_is_blocked_by_no_request(
+def test_a_revocation_outside_an_app_context_gets_the_plain_error(
     make_app: MakeApp,
 ) -> None:
     app = make_app(LOGOUT_TIMEOUT=0.1)
@@ -607,22 +616,22 @@ def test_a_revocation_outside_a_context_is_blocked_by_no_request(
             store.add([Revocation(bytes(16), "token")])
 
 
-def test_the_endpoint_can_commit_what_the_request_has_written(
+def test_the_endpoint_can_commit_the_apps_session(
     make_app: MakeApp, database_url: str
 ) -> None:
     app = make_writing_app(
         make_app, SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True
     )
-    pair, client, heard = make_pair(app), app.test_client(), Heard()
-    with logged_out.connected_to(heard):
+    pair, client, receiver = make_pair(app), app.test_client(), Receiver()
+    with logged_out.connected_to(receiver):
         assert log_out(client, pair).data == LOGGED_OUT
-    assert len(heard.calls) == 1
+    assert len(receiver.calls) == 1
     assert seen_in(app) == 1
     assert get_status(client, pair) == (401, 401)
     assert seen_in(app) == 1
 
 
-def test_the_endpoint_rolls_back_what_it_cannot_commit(
+def test_the_endpoint_rolls_back_if_the_apps_commit_fails(
     make_app: MakeApp, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True)
@@ -642,19 +651,21 @@ def test_the_endpoint_rolls_back_if_its_own_write_fails(
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_COMMIT_APP_SESSION=True)
     pair, client = make_pair(app), app.test_client()
 
-    def take_away(session: Session) -> None:
+    def rename_table(session: Session) -> None:
         session.execute(sa.text(f"ALTER TABLE {TABLE} RENAME TO away"))
 
     with app.app_context():
         session = session_of(app)()
-        sa.event.listen(session, "before_commit", take_away)
+        sa.event.listen(session, "before_commit", rename_table)
         response = log_out(client, pair)
         assert (response.status_code, response.data) == (503, UNAVAILABLE)
         assert caplog.text.count("store_unavailable") == 1
         assert not session.in_transaction()
 
 
-def test_the_endpoint_cannot_commit_with_another_store(make_app: MakeApp) -> None:
+def test_committing_the_apps_session_with_another_store_is_an_error(
+    make_app: MakeApp,
+) -> None:
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_COMMIT_APP_SESSION=True, LOGOUT_STORE_URI="redis://127.0.0.1")
     assert str(caught.value) == (

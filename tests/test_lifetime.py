@@ -1,4 +1,4 @@
-"""Tokens that live longer than the settings say."""
+"""Tokens with a longer lifetime than the settings say."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ DAY = timedelta(days=1)
 
 
 def later(days: float) -> t.Any:
-    """Travel so many days ahead."""
+    """Travel to a number of days from now."""
     return time_machine.travel(datetime.now(timezone.utc) + days * DAY, tick=False)
 
 
 def refresh_status(app: Flask, token: str) -> int:
-    """Tell how the route for refresh tokens answers."""
+    """Return the status code of the route for refresh tokens."""
     response = app.test_client().post("/refresh", headers=bearer(token))
     return response.status_code
 
 
 def warning(found: str, kept: str) -> str:
-    """Write what is logged."""
+    """Make the warning that is expected in the log."""
     return (
         f"A valid token {found}, but revocations are kept for a lifetime of {kept}. From"
         " now on, this worker keeps new revocations long enough. Revocations that are"
@@ -52,10 +52,10 @@ def warning(found: str, kept: str) -> str:
 SHORT = {"JWT_REFRESH_TOKEN_EXPIRES": DAY}
 
 
-def test_a_shortened_lifetime_un_revokes_nothing_that_was_seen(
+def test_revocations_are_kept_for_tokens_issued_with_a_longer_lifetime(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The 30-day tokens of the settings before this deployment (issue 27)."""
+    """The 30-day token was issued before the setting was shortened to 1 day."""
     pair = make_pair(make_app())
     app = make_app(**SHORT)
     assert refresh_status(app, pair.refresh) == 200
@@ -71,8 +71,10 @@ def test_a_shortened_lifetime_un_revokes_nothing_that_was_seen(
     ]
 
 
-def test_a_logout_learns_from_its_refresh_token(make_app: MakeApp) -> None:
-    """Which no route has checked before."""
+def test_a_logout_takes_the_lifetime_of_its_refresh_token_into_account(
+    make_app: MakeApp,
+) -> None:
+    """No route has checked that token before."""
     app = make_app(JWT_REFRESH_TOKEN_EXPIRES=DAY)
     claims = session_claims()
     long = make_pair(app, additional_claims=claims, expires_delta=30 * DAY)
@@ -85,7 +87,7 @@ def test_a_logout_learns_from_its_refresh_token(make_app: MakeApp) -> None:
             assert logout.purge() == 0
 
 
-def test_each_longer_lifetime_is_a_warning_once(
+def test_each_longer_lifetime_is_logged_once(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app(**SHORT)
@@ -93,7 +95,7 @@ def test_each_longer_lifetime_is_a_warning_once(
         options = {"additional_claims": session_claims(), "expires_delta": days * DAY}
         assert refresh_status(app, make_pair(app, **options).refresh) == 200
     assert len(caplog.messages) == 2
-    # Signing may take so long under load that another minute begins.
+    # Signing can be slow under load, so the lifetime may be a minute longer.
     assert re.match(
         r"A valid token has a lifetime of 30 days, 0:0\d", caplog.messages[0]
     )
@@ -105,7 +107,7 @@ def test_each_longer_lifetime_is_a_warning_once(
 
 
 @pytest.mark.parametrize("setting", [None, 2 * DAY])
-def test_a_token_that_never_expires_keeps_revocations_for_ever(
+def test_revocations_are_never_deleted_after_a_token_that_never_expires(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, setting: timedelta | None
 ) -> None:
     app = make_app(**SHORT, LOGOUT_MAX_TOKEN_LIFETIME=setting)
@@ -121,7 +123,7 @@ def test_a_token_that_never_expires_keeps_revocations_for_ever(
             assert refresh_status(app, pair.refresh) == 401
 
 
-def test_a_setting_that_covers_it_is_no_warning(
+def test_a_lifetime_covered_by_the_settings_is_not_logged(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app(**SHORT, LOGOUT_MAX_TOKEN_LIFETIME=30 * DAY)
@@ -140,7 +142,7 @@ def test_a_setting_that_covers_it_is_no_warning(
         ({"exp": 10**15}, "never expires"),
     ],
 )
-def test_a_token_without_a_usable_iat_lives_at_least_from_now(
+def test_the_lifetime_of_a_token_without_a_usable_iat_starts_now(
     make_app: MakeApp,
     caplog: pytest.LogCaptureFixture,
     claims: dict[str, t.Any],

@@ -1,4 +1,4 @@
-"""Logging out without a refresh token, in a route of the app's own, and with bad input."""
+"""Logouts without a refresh token, in routes of the app, and with unusual input."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ from .tokens import validation_failed
 
 @pytest.fixture
 def lenient(make_app: MakeApp) -> Flask:
-    """An app that does not require a refresh token."""
+    """An app that doesn't require a refresh token."""
     return make_app(LOGOUT_REQUIRE_REFRESH_TOKEN=False)
 
 
 @pytest.mark.parametrize("body", [{}, {"json": {}}, {"json": {"other": 1}}])
-def test_an_access_token_logs_out_alone(lenient: Flask, body: t.Any) -> None:
+def test_an_access_token_logs_out_without_a_refresh_token(
+    lenient: Flask, body: t.Any
+) -> None:
     pair, other = make_pair(lenient), make_pair(lenient)
     client = lenient.test_client()
     response = client.post("/auth/logout", headers=bearer(pair.access), **body)
@@ -48,7 +50,7 @@ def test_an_access_token_logs_out_alone(lenient: Flask, body: t.Any) -> None:
     assert get_status(client, other) == (200, 200)
 
 
-def test_an_access_token_of_a_session_ends_its_session(lenient: Flask) -> None:
+def test_an_access_token_with_a_session_revokes_the_session(lenient: Flask) -> None:
     pair = make_pair(lenient, additional_claims=session_claims())
     client = lenient.test_client()
     response = client.post("/auth/logout", headers=bearer(pair.access))
@@ -56,10 +58,10 @@ def test_an_access_token_of_a_session_ends_its_session(lenient: Flask) -> None:
     assert get_status(client, pair) == (401, 401)
 
 
-def test_a_refresh_token_that_is_sent_is_still_checked(lenient: Flask) -> None:
+def test_an_optional_refresh_token_is_still_validated(lenient: Flask) -> None:
     ours, theirs = make_pair(lenient, "ada"), make_pair(lenient, "bob")
     client = lenient.test_client()
-    for value, message, shown in (
+    for value, message, value_in_error in (
         (None, "required", "null"),
         ("", "required", ""),
         (7, "string_expected", "7"),
@@ -69,7 +71,7 @@ def test_a_refresh_token_that_is_sent_is_still_checked(lenient: Flask) -> None:
         response = client.post(
             "/auth/logout", headers=bearer(ours.access), json={"refresh_token": value}
         )
-        expected = validation_failed("refresh_token", message, shown)
+        expected = validation_failed("refresh_token", message, value_in_error)
         assert (response.status_code, response.data) == (400, expected)
     broken = {"data": "{", "content_type": "application/json"}
     response = client.post("/auth/logout", headers=bearer(ours.access), **broken)
@@ -79,7 +81,7 @@ def test_a_refresh_token_that_is_sent_is_still_checked(lenient: Flask) -> None:
 
 
 def own_route(app: Flask) -> LogoutExtension:
-    """Add a logout route of the app's own."""
+    """Add a logout route that calls ``log_out()``."""
     logout = LogoutExtension()
 
     @app.post("/sign-out")
@@ -93,16 +95,16 @@ def own_route(app: Flask) -> LogoutExtension:
 
 
 def sign_out(app: Flask, pair: Pair, **body: t.Any) -> t.Any:
-    """Log out by the app's own route."""
+    """Log out by that route."""
     return app.test_client().post("/sign-out", headers=bearer(pair.access), json=body)
 
 
-def test_a_route_of_the_app_logs_out(make_app: MakeApp) -> None:
+def test_log_out_works_in_a_route_of_the_app(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_ENDPOINTS=set())
     own_route(app)
     pair = make_pair(app)
     response = sign_out(app, pair, token=pair.refresh)
-    # The token is gone for the rest of the request, too.
+    # get_jwt() returns an empty dict after the logout.
     assert (response.status_code, response.get_json()) == (200, {"claims": {}})
     assert get_status(app.test_client(), pair) == (401, 401)
     assert log_out(app.test_client(), make_pair(app)).status_code == 404
@@ -145,7 +147,9 @@ def test_log_out_raises_what_it_documents(make_app: MakeApp) -> None:
     assert get_status(app.test_client(), pair) == (200, 200)
 
 
-def test_an_error_of_the_apps_own_loader_is_not_a_bad_token(make_app: MakeApp) -> None:
+def test_an_exception_in_the_apps_loader_is_not_an_invalid_token(
+    make_app: MakeApp,
+) -> None:
     app = make_app(JWT_TOKEN_LOCATION=["headers", "cookies"])
     app.testing = False
     loader = app.extensions["flask-jwt-extended"]._token_in_blocklist_callback
@@ -165,7 +169,7 @@ def test_an_error_of_the_apps_own_loader_is_not_a_bad_token(make_app: MakeApp) -
 
 
 class Endless(io.RawIOBase):
-    """A body that never ends, and that counts what is read of it."""
+    """A body that never ends, and that counts the bytes that are read."""
 
     size = 0
 
@@ -194,14 +198,14 @@ def test_a_huge_body_is_not_read(
         headers=bearer(make_pair(app).access),
         environ_overrides={"wsgi.input": body, **length},
     )
-    # werkzeug cuts a body of unknown length, so it is not the JSON that was meant.
+    # Werkzeug truncates a body of unknown length, so it isn't valid JSON.
     cut = validation_failed("body", "invalid_json", "")
     expected = (400, cut) if is_chunked else (413, TOO_LARGE)
     assert (response.status_code, response.data) == expected
     assert body.size < 1_000_000
 
 
-def test_a_body_that_the_app_has_read_is_used(make_app: MakeApp) -> None:
+def test_a_body_that_the_app_has_read_is_accepted(make_app: MakeApp) -> None:
     app = make_app()
     app.before_request(lambda: request.get_data() and None)
     assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
@@ -222,7 +226,7 @@ def test_the_openapi_document_says_whether_a_refresh_token_is_required(
     )
 
 
-def test_the_largest_body_that_is_needed_is_read(make_app: MakeApp) -> None:
+def test_the_largest_valid_body_is_accepted(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_MAX_TOKEN_LENGTH=8192)
     pair = make_pair(app)
     response = app.test_client().post(
@@ -256,11 +260,11 @@ def _fail(*_: object) -> t.NoReturn:
     raise StoreUnavailableError("the disk is full")
 
 
-def test_a_write_that_nobody_acknowledged_is_unknown(
+def test_an_unacknowledged_write_is_reported_as_unknown(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
-    heard: list[dict[str, t.Any]] = []
+    received: list[dict[str, t.Any]] = []
     pair = make_pair(app)
     with app.app_context():
         store = app.extensions["logout"].store
@@ -271,20 +275,20 @@ def test_a_write_that_nobody_acknowledged_is_unknown(
             raise OutcomeUnknownError("the connection broke")
 
         store.engine.change = change_and_fail
-    with revocation_unknown.connected_to(lambda _, **x: heard.append(x)):
+    with revocation_unknown.connected_to(lambda _, **x: received.append(x)):
         response = log_out(app.test_client(), pair)
     store.engine.change = real
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    (told,) = heard
-    assert str(told["error"]) == "the connection broke"
-    assert [x.kind for x in told["revocations"]] == ["token", "token"]
+    (values,) = received
+    assert str(values["error"]) == "the connection broke"
+    assert [x.kind for x in values["revocations"]] == ["token", "token"]
     (line,) = [x for x in caplog.messages if "revocation_unknown" in x]
     assert '"event": "authn_token_revoked", "subject": "ada"' in line
     assert pair.refresh not in caplog.text
     assert log_out(app.test_client(), pair).data == INVALID_TOKEN
 
 
-def test_an_upstream_that_fails_first_is_no_incomplete_logout(
+def test_a_failed_upstream_is_not_an_incomplete_logout(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
@@ -297,7 +301,9 @@ def test_an_upstream_that_fails_first_is_no_incomplete_logout(
     assert "logout_incomplete" not in caplog.text
 
 
-def test_a_forged_token_is_rejected_before_a_loader_sees_it(make_app: MakeApp) -> None:
+def test_a_forged_token_is_rejected_before_loaders_are_called(
+    make_app: MakeApp,
+) -> None:
     app = make_app()
     seen: list[object] = []
     loader = app.extensions["flask-jwt-extended"]._token_in_blocklist_callback

@@ -1,4 +1,4 @@
-"""When a login begins, what belongs to it, and what ends it."""
+"""When a login begins, which tokens belong to it, and what revokes it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logout = LogoutExtension()
 
 @pytest.fixture
 def local(make_app: MakeApp) -> t.Iterator[Flask]:
-    """An app on SQLite, in its context: its requests share one g, as in many tests."""
+    """An app on SQLite, in an app context, so that all requests share its g."""
     app = make_app()
     with app.app_context():
         yield app
@@ -52,12 +52,12 @@ def host(make_app: MakeApp, database_url: str) -> Flask:
 
 
 def status(app: Flask, pair: Pair) -> tuple[int, int]:
-    """Tell how the routes for access and for refresh tokens answer."""
+    """Return the status codes of the routes for access and for refresh tokens."""
     return get_status(app.test_client(), pair)
 
 
 def issue(claims: dict[str, t.Any], identity: str = "ada") -> dict[str, str]:
-    """Make a pair within a view."""
+    """Issue a pair of tokens in a view."""
     return {
         "access": create_access_token(identity, additional_claims=claims),
         "refresh": create_refresh_token(identity, additional_claims=claims),
@@ -65,7 +65,7 @@ def issue(claims: dict[str, t.Any], identity: str = "ada") -> dict[str, str]:
 
 
 def post(app: Flask, path: str, token: str | None = None) -> dict[str, t.Any]:
-    """Call a view of the test, and give its JSON."""
+    """Send a POST request, and return the JSON of the response."""
     headers = bearer(token) if token else {}
     response = app.test_client().post(path, headers=headers)
     assert response.status_code == 200
@@ -73,16 +73,16 @@ def post(app: Flask, path: str, token: str | None = None) -> dict[str, t.Any]:
 
 
 def login(app: Flask) -> Pair:
-    """Issue the pair of a new login, outside a request."""
+    """Issue the tokens of a new login, outside a request."""
     return make_pair(app, additional_claims=session_claims())
 
 
 def refreshed(app: Flask, pair: Pair) -> Pair:
-    """Issue another pair of the same login."""
+    """Issue more tokens of the same login."""
     return make_pair(app, additional_claims=session_claims(claims_of(pair.refresh)))
 
 
-def test_a_login_has_a_session_a_beginning_and_an_age() -> None:
+def test_session_claims_identify_a_login_and_when_it_began() -> None:
     before = datetime.now(timezone.utc).timestamp()
     first, second = session_claims(), session_claims()
     after = datetime.now(timezone.utc).timestamp()
@@ -91,7 +91,7 @@ def test_a_login_has_a_session_a_beginning_and_an_age() -> None:
     assert before <= first["login_at"] <= first["iat"] <= after
 
 
-def test_a_refresh_carries_session_and_beginning_over() -> None:
+def test_a_refresh_keeps_sid_and_login_at() -> None:
     start = datetime(2030, 1, 1, tzinfo=timezone.utc)
     with time_machine.travel(start, tick=False):
         first = session_claims()
@@ -111,7 +111,7 @@ def test_a_refresh_carries_session_and_beginning_over() -> None:
         ({"jti": "j", "sid": "shop", "iat": 5, "login_at": "x"}, 5),
     ],
 )
-def test_a_refresh_of_a_token_without_a_session_makes_one(
+def test_a_refresh_of_a_token_without_a_session_starts_one(
     claims: dict[str, t.Any], expected: float
 ) -> None:
     made = session_claims(claims)
@@ -120,17 +120,17 @@ def test_a_refresh_of_a_token_without_a_session_makes_one(
     assert made["login_at"] == expected
 
 
-def test_no_claims_are_a_new_login() -> None:
-    """As get_jwt() gives them where a token is optional."""
+def test_empty_claims_start_a_new_login() -> None:
+    """``get_jwt()`` returns an empty dict if a token is optional and missing."""
     made = session_claims({})
     assert len(made["sid"]) == 36
     assert made["login_at"] == made["iat"]
 
 
-def test_a_refresh_in_progress_issues_nothing_that_outlives_log_out_everywhere(
+def test_tokens_of_a_refresh_in_progress_are_revoked_by_log_out_everywhere(
     host: Flask,
 ) -> None:
-    """The refresh has passed its check, then the user logs out everywhere (issue 5)."""
+    """The user logs out everywhere after the refresh has passed its check."""
 
     @host.post("/slow-refresh")
     @jwt_required(refresh=True)
@@ -150,10 +150,10 @@ def test_a_refresh_in_progress_issues_nothing_that_outlives_log_out_everywhere(
     assert status(host, login(host)) == (200, 200)
 
 
-def test_a_refresh_in_progress_does_not_bring_an_ended_session_back(
+def test_keep_session_does_not_restore_a_session_refreshed_meanwhile(
     host: Flask,
 ) -> None:
-    """What spares a session compares with its beginning as well (issue 5)."""
+    """Whether a session is kept depends on when it began, as well."""
     with host.app_context():
         pair = login(host)
         logout.revoke_user("ada")
@@ -163,14 +163,14 @@ def test_a_refresh_in_progress_does_not_bring_an_ended_session_back(
 
 
 @pytest.mark.parametrize("everybody", [False, True])
-def test_a_login_that_read_the_old_password_ends_with_it(
+def test_a_login_that_read_the_old_password_is_revoked(
     host: Flask, everybody: bool
 ) -> None:
-    """It makes its tokens after the password has changed (issue 23)."""
+    """It issues its tokens after the password has changed."""
 
     @host.post("/slow-login")
     def slow_login() -> dict[str, str]:
-        # The password has been compared; now it changes.
+        # The password changes after this login has checked it.
         host.test_client().post("/password")
         return issue(session_claims())
 
@@ -184,12 +184,14 @@ def test_a_login_that_read_the_old_password_ends_with_it(
 
     late = Pair(**post(host, "/slow-login"))
     assert status(host, late) == (401, 401)
-    # The request that changes it returns tokens that work.
+    # The request that changes the password returns valid tokens.
     assert status(host, Pair(**post(host, "/password"))) == (200, 200)
 
 
-def test_one_request_can_change_the_password_of_a_frozen_clock(host: Flask) -> None:
-    """As in the tests of apps, and where the clock is coarse."""
+def test_a_password_change_can_return_tokens_while_the_clock_stands_still(
+    host: Flask,
+) -> None:
+    """Tests of apps often freeze the clock, and some clocks are coarse."""
 
     @host.post("/password")
     def change_password() -> dict[str, str]:
@@ -200,7 +202,7 @@ def test_one_request_can_change_the_password_of_a_frozen_clock(host: Flask) -> N
         assert status(host, Pair(**post(host, "/password"))) == (200, 200)
 
 
-def test_a_revocation_that_failed_moves_no_stamp(make_app: MakeApp) -> None:
+def test_a_failed_revocation_does_not_move_login_at(make_app: MakeApp) -> None:
     app = make_app()
 
     @app.post("/password")
@@ -214,10 +216,10 @@ def test_a_revocation_that_failed_moves_no_stamp(make_app: MakeApp) -> None:
     assert post(app, "/password") == {"moved": False}
 
 
-def test_a_single_session_policy_keeps_the_new_one_and_no_old_password(
+def test_a_single_session_policy_keeps_only_the_new_session(
     host: Flask,
 ) -> None:
-    """The recipe of the docs: name the new session instead of moving its beginning."""
+    """The recipe in the docs passes the new session as ``keep_session``."""
 
     @host.post("/login")
     def log_in() -> dict[str, str]:
@@ -239,46 +241,46 @@ def test_a_single_session_policy_keeps_the_new_one_and_no_old_password(
 
 
 def stamps_of(app: Flask, path: str) -> list[float]:
-    """Get a view that gives what session_claims() says at three moments."""
+    """Get a view, and parse the numbers in its response."""
     response = app.test_client().get(path)
     assert response.status_code == 200
     return [float(line) for line in response.text.split()]
 
 
-def tell() -> str:
-    """Say when a login that began now would have begun."""
+def stamp() -> str:
+    """Return a line with the ``login_at`` of a new login."""
     return f"{session_claims()['login_at']!r}\n"
 
 
-def test_a_login_begins_when_its_request_does(make_app: MakeApp) -> None:
+def test_a_login_begins_when_its_request_begins(make_app: MakeApp) -> None:
     app, other = make_app(), make_app()
 
     @app.get("/plain")
     def plain() -> str:
-        return tell() + tell()
+        return stamp() + stamp()
 
     @app.get("/nested")
     def nested() -> str:
         inner = app.test_client().get("/plain").text
-        return tell() + inner.split()[0] + "\n" + tell()
+        return stamp() + inner.split()[0] + "\n" + stamp()
 
     @other.get("/passed-on")
     def passed_on() -> str:
-        return tell()
+        return stamp()
 
     @app.get("/across")
     def across() -> str:
         inner = other.test_client().get("/passed-on").text
-        return tell() + inner + tell()
+        return stamp() + inner + stamp()
 
     @app.get("/async")
     async def view() -> str:
         await asyncio.sleep(0)
-        return tell() + await asyncio.to_thread(tell) + tell()
+        return stamp() + await asyncio.to_thread(stamp) + stamp()
 
     @app.get("/stream")
     def stream() -> t.Iterator[str]:
-        return stream_with_context(tell() for _ in range(3))
+        return stream_with_context(stamp() for _ in range(3))
 
     for path in ("/plain", "/async", "/stream"):
         assert len(set(stamps_of(app, path))) == 1
@@ -288,7 +290,7 @@ def test_a_login_begins_when_its_request_does(make_app: MakeApp) -> None:
 
 
 def test_a_login_outside_a_request_begins_now(local: Flask) -> None:
-    """In an app context that stays open, such as a shell or a worker of a queue."""
+    """For example in a shell or a queue worker, whose app context stays open."""
     first = session_claims()["login_at"]
     assert session_claims()["login_at"] > first
     logout.revoke_user("ada")
@@ -297,47 +299,48 @@ def test_a_login_outside_a_request_begins_now(local: Flask) -> None:
         assert session_claims()["login_at"] > first
 
 
-def test_two_requests_in_one_app_context_begin_apart(local: Flask) -> None:
+def test_two_requests_in_one_app_context_have_their_own_login_at(local: Flask) -> None:
     @local.get("/plain")
     def plain() -> str:
-        return tell()
+        return stamp()
 
     (first,), (second,) = stamps_of(local, "/plain"), stamps_of(local, "/plain")
     assert first < second
 
 
-def test_an_app_that_passes_its_environ_on_keeps_the_beginning(
+def test_an_app_that_forwards_its_environ_keeps_login_at(
     make_app: MakeApp,
 ) -> None:
     outer, inner = make_app(), make_app()
 
     @outer.get("/plain")
     def call() -> str:
-        return tell() + Response.from_app(inner, request.environ).get_data(as_text=True)
+        response = Response.from_app(inner, request.environ)
+        return stamp() + response.get_data(as_text=True)
 
     @inner.get("/plain")
     def plain() -> str:
-        return tell()
+        return stamp()
 
     first, second = stamps_of(outer, "/plain")
     assert first == second
 
 
-def test_no_login_begins_in_the_future(make_app: MakeApp) -> None:
+def test_login_at_is_never_in_the_future(make_app: MakeApp) -> None:
     app = make_app()
 
     @app.get("/plain")
     def plain() -> str:
         with time_machine.travel(datetime.now(timezone.utc) - timedelta(hours=1)):
             claims = session_claims()
-        return f"{claims['login_at']} {claims['iat']} {tell()}"
+        return f"{claims['login_at']} {claims['iat']} {stamp()}"
 
     login_at, iat, now = stamps_of(app, "/plain")
     assert iat - 0.001 < login_at <= iat < now - 3500
 
 
-def test_a_sid_of_the_apps_own_is_no_session(host: Flask) -> None:
-    """A shop: the logout of one customer must not lock the others out (issue 22)."""
+def test_a_sid_that_the_app_sets_itself_is_not_a_session(host: Flask) -> None:
+    """If ``sid`` names a shop, one customer's logout must not log out the others."""
     ada = make_pair(host, "ada", additional_claims={"sid": "shop"})
     eve = make_pair(host, "eve", additional_claims={"sid": "shop"})
     assert log_out(host.test_client(), ada).data == LOGGED_OUT
@@ -346,12 +349,12 @@ def test_a_sid_of_the_apps_own_is_no_session(host: Flask) -> None:
     with host.app_context():
         logout.revoke_token(claims_of(eve.access), session=True)
         assert status(host, eve) == (401, 200)
-        # Who names it means every token that has it.
+        # revoke_session() covers every token with this sid.
         logout.revoke_session("shop")
         assert status(host, eve) == (401, 401)
 
 
-def test_a_sid_of_the_apps_own_is_not_spared(local: Flask) -> None:
+def test_keep_session_ignores_a_sid_that_the_app_sets_itself(local: Flask) -> None:
     pair = make_pair(local, additional_claims={"sid": "shop"})
     logout.revoke_user("ada", keep_session="shop")
     assert status(local, pair) == (401, 401)
@@ -370,7 +373,7 @@ def test_a_token_can_be_revoked_alone_or_with_its_session(host: Flask) -> None:
 
 
 def test_a_view_that_rotates_refresh_tokens_revokes_the_old_one(host: Flask) -> None:
-    """The recipe that many apps have: the login must go on (issue 15)."""
+    """Many apps do this, and the login must stay valid."""
 
     @host.post("/rotate")
     @jwt_required(refresh=True)
@@ -389,10 +392,10 @@ def test_a_view_that_rotates_refresh_tokens_revokes_the_old_one(host: Flask) -> 
 
 
 @pytest.mark.parametrize("named", [None, "a"])
-def test_a_token_without_an_issuer_ends_no_session_of_another(
+def test_a_logout_revokes_no_session_of_another_issuer(
     make_app: MakeApp, named: str | None
 ) -> None:
-    """Issue 37: the same ``sid`` may come from two issuers."""
+    """Two issuers may use the same ``sid``."""
     app = make_app()
     issuers = ({}, {"iss": "b"}) if named is None else ({"iss": "a"}, {})
     mine, other = (
@@ -407,7 +410,7 @@ def test_a_token_without_an_issuer_ends_no_session_of_another(
         assert status(app, other) == (401, 401)
 
 
-def test_any_issuer_is_also_none(make_app: MakeApp) -> None:
+def test_any_issuer_includes_tokens_without_one(make_app: MakeApp) -> None:
     app = make_app()
     pairs = [
         make_pair(app, additional_claims={**session_claims(), **issuer})
@@ -424,16 +427,16 @@ def test_any_issuer_is_also_none(make_app: MakeApp) -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3, 0.999999])
 def test_a_fractional_iat_is_valid_at_once(local: Flask, fraction: float) -> None:
-    """PyJWT compares its whole seconds with the clock."""
+    """PyJWT compares the whole seconds of ``iat`` with the clock."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     with time_machine.travel(now + timedelta(seconds=fraction), tick=False):
         assert status(local, login(local)) == (200, 200)
 
 
-def test_a_token_from_a_clock_that_is_ahead_is_covered_within_the_leeway(
+def test_a_token_from_a_clock_that_is_ahead_is_covered(
     make_app: MakeApp,
 ) -> None:
-    """Its login began, by this clock, after the cutoff; the earlier iat decides."""
+    """Its ``login_at`` is after the cutoff, but the earlier ``iat`` decides."""
     app = make_app(JWT_DECODE_LEEWAY=10)
     now = datetime.now(timezone.utc).timestamp()
     claims = {"sub": "ada", "jti": "j", "sid": "s", "login_at": now + 5, "iat": now - 1}

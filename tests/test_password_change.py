@@ -1,4 +1,4 @@
-"""No login with the old password outlives a change of the password."""
+"""A password change revokes every login with the old password."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .tokens import Pair
 logout = LogoutExtension()
 
 STEPS = ["call", "called", "commit", "committed", "returned"]
-"""The moments of a change of the password at which something of a login may happen."""
+"""The steps of a password change, between which a login may run."""
 
 READS_NEW = STEPS.index("committed")
-"""From here on a login reads the new password."""
+"""From this step on, a login reads the new password."""
 
 
 @pytest.fixture
 def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
-    """An app on each kind of database, in its context."""
+    """An app on each kind of database, in an app context."""
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     with app.app_context():
         yield app
@@ -43,13 +43,13 @@ def host(make_app: MakeApp, database_url: str) -> t.Iterator[Flask]:
 def change_password(
     app: Flask, *, everybody: bool, in_savepoint: bool
 ) -> dict[str, float]:
-    """Revoke with the app's transaction, and tell when each step was reached."""
+    """Revoke in the app's transaction, and return the time of each step."""
     db = app.extensions["sqlalchemy"]
     session, reached_at = db.session(), dict[str, float]()
 
     def reach(step: str) -> None:
         reached_at[step] = time.time()
-        # Neither two steps nor a step and a cutoff may be at one instant.
+        # No two steps, and no step and cutoff, may have the same time.
         time.sleep(0.001)
 
     reach("call")
@@ -68,7 +68,7 @@ def change_password(
 
 @pytest.mark.parametrize("everybody", [False, True])
 @pytest.mark.parametrize("in_savepoint", [False, True])
-def test_every_interleaving_of_a_login_and_a_change(
+def test_every_interleaving_of_a_login_and_a_password_change(
     host: Flask, everybody: bool, in_savepoint: bool
 ) -> None:
     at = change_password(host, everybody=everybody, in_savepoint=in_savepoint)
@@ -94,7 +94,7 @@ def test_every_interleaving_of_a_login_and_a_change(
 
 
 def add_password_routes(app: Flask) -> None:
-    """Add a login that is slow, and a change of the password that logs in again."""
+    """Add a slow login, and a password change that returns new tokens."""
     db = app.extensions["sqlalchemy"]
     user = db.Table("user", sa.Column("password", sa.Integer, primary_key=True))
     with app.app_context():
@@ -126,9 +126,7 @@ def add_password_routes(app: Flask) -> None:
         return issue(db.session.scalar(sa.select(user.c.password)), claims)
 
 
-def test_logins_beside_changes_of_the_password(
-    make_app: MakeApp, database_url: str
-) -> None:
+def test_logins_during_password_changes(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     add_password_routes(app)
     issued: list[dict[str, t.Any]] = []
@@ -161,7 +159,7 @@ def test_logins_beside_changes_of_the_password(
 
 
 def is_accepted(app: Flask, issued: dict[str, t.Any]) -> tuple[bool, bool]:
-    """Tell whether the tokens of a login are accepted."""
+    """Check whether the tokens of a login are accepted."""
     status = get_status(app.test_client(), Pair(issued["access"], issued["refresh"]))
     assert set(status) <= {200, 401}
     return status[0] == 200, status[1] == 200

@@ -1,4 +1,4 @@
-"""The domain, by property."""
+"""Keys, claims and revocations, mostly by property-based tests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .plans import PLANS
 NOW = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
 
-# Half surrogate pairs are legal in JSON, so a claim can hold them.
+# JSON strings, and so claims, can contain lone surrogates.
 hostile = st.one_of(
     st.sampled_from(
         ["", "\0", "a", "A", "а", "å", "a\u030a", "1", "-", "1:a", "None", "x" * 9000]
@@ -80,11 +80,11 @@ def test_keys_are_equal_exactly_when_their_parts_are(
         (["a"], '["a"]'),
     ],
 )
-def test_claims_are_compared_as_text(claim: object, expected: str | None) -> None:
+def test_claims_are_compared_as_strings(claim: object, expected: str | None) -> None:
     assert text(claim) == expected
 
 
-def test_an_integer_subject_is_the_same_user_as_its_text() -> None:
+def test_an_integer_subject_equals_its_string() -> None:
     assert lookup_of({"jti": "a", "sub": 7}) == lookup_of({"jti": "a", "sub": "7"})
 
 
@@ -93,7 +93,7 @@ def test_the_subject_is_read_from_the_identity_claim() -> None:
     assert make_key("subject", ANY_ISSUER, "b") in lookup_of({"uid": "b"}, "uid")[0]
 
 
-def test_a_token_is_looked_for_under_all_its_keys() -> None:
+def test_a_token_is_looked_up_under_all_its_keys() -> None:
     claims = {"jti": "j", "iss": "i", "sid": "s", "sub": "u"}
     assert set(lookup_of(claims)[0]) == {
         make_key("token", "i", "j"),
@@ -110,7 +110,7 @@ def test_a_token_is_looked_for_under_all_its_keys() -> None:
     }
 
 
-def test_a_token_without_an_issuer_is_looked_for_as_such() -> None:
+def test_a_token_without_an_issuer_is_looked_up_without_one() -> None:
     assert set(lookup_of({"jti": "j", "sid": 5, "sub": "u"})[0]) == {
         make_key("token", None, "j"),
         make_key("session", None, "5"),
@@ -138,7 +138,7 @@ def test_a_token_without_an_issuer_is_looked_for_as_such() -> None:
         ({}, None),
     ],
 )
-def test_a_token_has_a_session_if_both_claims_are_ours(
+def test_a_token_has_a_session_only_with_both_claims(
     claims: dict[str, t.Any], expected: str | None
 ) -> None:
     assert session_of(claims) == expected
@@ -158,13 +158,13 @@ def test_a_token_has_a_session_if_both_claims_are_ours(
         ({"login_at": True, "iat": 2}, 2),
         ({"login_at": "1", "iat": 2}, 2),
         ({"login_at": 10**400, "iat": 2}, 2),
-        # Milliseconds of the app's own, for example, would escape every cutoff.
+        # For example, a login_at in milliseconds would be later than every cutoff.
         ({"login_at": 2000, "iat": 2}, 2),
         ({"login_at": "1"}, None),
         ({}, None),
     ],
 )
-def test_a_login_begins_with_its_request_and_not_after_its_tokens(
+def test_a_login_begins_at_login_at_or_iat_if_that_is_earlier(
     claims: dict[str, t.Any], expected: float | None
 ) -> None:
     assert began_at(claims) == expected
@@ -175,19 +175,19 @@ def test_a_token_without_a_usable_jti_is_keyed_by_its_claims(jti: t.Any) -> None
     claims = {"sub": "ada", "iat": 1} | ({} if jti == "absent" else {"jti": jti})
     assert token_key(claims) == token_key(dict(reversed(claims.items())))
     assert token_key(claims) != token_key({**claims, "iat": 2})
-    # As Flask-JWT-Extended completes a token, so that both spellings are one token.
+    # Flask-JWT-Extended adds these claims, so both are the same token.
     assert token_key({"sub": "a"}) == token_key(
         {"sub": "a", "jti": None, "type": "access", "fresh": False}
     )
 
 
 def revocation(kind: Kind = "subject", **values: t.Any) -> Revocation:
-    """Make a revocation of which only the values named matter."""
+    """Make a revocation with defaults for the values that don't matter."""
     return Revocation(**{"key": b"k" * 16, "kind": kind, "expires_at": None, **values})
 
 
 @pytest.mark.parametrize("kind", ["token", "session"])
-def test_without_a_cutoff_everything_is_covered(kind: Kind) -> None:
+def test_a_revocation_without_a_cutoff_covers_all_tokens(kind: Kind) -> None:
     found = revocation(kind)
     assert covers(found, {})
     assert covers(found, {"iat": (NOW + timedelta(days=999)).timestamp()})
@@ -205,14 +205,14 @@ def test_a_cutoff_is_exact_for_a_fractional_iat(
     assert covers(found, {"iat": NOW.timestamp() + offset}) is expected
 
 
-def test_a_token_of_the_second_of_the_cutoff_is_covered() -> None:
+def test_an_integer_iat_in_the_second_of_the_cutoff_is_covered() -> None:
     found = revocation(cutoff=NOW + 0.999999 * SECOND)
     assert covers(found, {"iat": int(NOW.timestamp())})
     assert not covers(found, {"iat": int(NOW.timestamp()) + 1})
 
 
 @pytest.mark.parametrize("claims", [{}, {"iat": None}, {"iat": "soon"}, {"iat": []}])
-def test_a_token_that_proves_no_age_is_covered(claims: dict[str, t.Any]) -> None:
+def test_a_token_without_a_usable_iat_is_covered(claims: dict[str, t.Any]) -> None:
     assert covers(revocation(cutoff=NOW), claims)
 
 
@@ -227,7 +227,7 @@ def test_the_spared_session_is_not_covered(issuer: Issuer) -> None:
     assert covers(found, old)
 
 
-def test_a_session_that_was_ended_before_is_not_spared() -> None:
+def test_a_session_that_was_revoked_earlier_is_not_spared() -> None:
     found = revocation(
         cutoff=NOW,
         spared_session=make_key("session", ANY_ISSUER, "s"),
@@ -254,18 +254,18 @@ acts = st.lists(
 
 
 @given(acts)
-def test_merged_revocations_cover_what_any_of_them_covers(
+def test_a_merged_revocation_covers_what_any_of_them_covers(
     given_acts: list[tuple[int, bytes | None, int | None, int | None]],
 ) -> None:
     made = [
         revocation(
             cutoff=NOW + second * SECOND,
             spared_session=spared,
-            # A session that began after the cutoff was not ended at the cutoff.
+            # A cutoff can't end a session that began after it.
             spared_after=None if end is None else NOW + min(end, second) * SECOND,
-            expires_at=None if life is None else NOW + life * SECOND,
+            expires_at=None if expiry is None else NOW + expiry * SECOND,
         )
-        for second, spared, end, life in given_acts
+        for second, spared, end, expiry in given_acts
     ]
     (merged,) = merge(made)
     for second in range(-1, 11):
@@ -273,14 +273,14 @@ def test_merged_revocations_cover_what_any_of_them_covers(
             claims = {"login_at": NOW.timestamp() + second, "sid": sid}
             expected = any(covers(x, claims) for x in made)
             assert covers(merged, claims) is expected
-    lives = [x.expires_at for x in made]
+    ends = [x.expires_at for x in made]
     assert merged.expires_at == (
-        None if None in lives else max(x for x in lives if x is not None)
+        None if None in ends else max(x for x in ends if x is not None)
     )
 
 
-def test_no_plan_of_revocations_accepts_an_ended_login_again() -> None:
-    """Whatever was refreshed meanwhile, and whichever session was spared (issue 5)."""
+def test_no_sequence_of_revocations_restores_a_login() -> None:
+    """Not even with refreshes in progress and sessions that are kept."""
     assert len(PLANS) == 8**3 * 5
     wrong = [
         (plan, claims)
@@ -292,7 +292,7 @@ def test_no_plan_of_revocations_accepts_an_ended_login_again() -> None:
 
 
 def is_ended(plan: Plan, claims: dict[str, t.Any]) -> bool:
-    """Ask the domain whether a plan ends a token."""
+    """Check whether the revocations of a plan cover a token."""
     keys = lookup_of(claims)[0]
     return any(covers(x, claims) for x in merge(plan.revocations()) if x.key in keys)
 
@@ -307,7 +307,7 @@ def test_revocations_without_a_cutoff_merge_into_the_longer_one() -> None:
     assert merge([old, other]) == [old, other]
 
 
-def test_never_is_later_than_any_instant() -> None:
+def test_never_is_later_than_any_time() -> None:
     assert latest(NOW, NOW + SECOND) == NOW + SECOND
     assert latest(NOW, None) is None
     assert latest(None, NOW) is None
@@ -320,33 +320,35 @@ retentions = st.builds(
 
 
 @given(retentions, st.floats(0, 9e9) | st.integers(0, 9_000_000_000))
-def test_a_token_revocation_outlives_its_token(kept: Retention, exp: float) -> None:
-    forget_at = kept.of_token({"exp": exp})
-    # PyJWT takes a token while int(exp) > now - leeway.
-    dead_at = int(exp) + kept.leeway.total_seconds()
-    assert forget_at is None or forget_at.timestamp() >= dead_at - 1e-5
-
-
-@given(retentions, durations, st.booleans())
-def test_other_revocations_outlive_every_token_they_cover(
-    kept: Retention, age: timedelta, has_own_life: bool
+def test_a_revocation_of_a_token_is_kept_until_the_token_expires(
+    kept: Retention, exp: float
 ) -> None:
-    forget_at = kept.of_lifetime(NOW)
+    expires_at = kept.of_token({"exp": exp})
+    # PyJWT accepts a token while int(exp) > now - leeway.
+    expired_at = int(exp) + kept.leeway.total_seconds()
+    assert expires_at is None or expires_at.timestamp() >= expired_at - 1e-5
+
+
+@given(retentions, durations)
+def test_other_revocations_are_kept_until_every_covered_token_expires(
+    kept: Retention, age: timedelta
+) -> None:
+    expires_at = kept.of_lifetime(NOW)
     if kept.max_lifetime is None:
-        assert forget_at is None
-    elif forget_at is not None:
+        assert expires_at is None
+    elif expires_at is not None:
         issued_at = NOW - age
-        assert forget_at >= issued_at + kept.max_lifetime + kept.leeway
+        assert expires_at >= issued_at + kept.max_lifetime + kept.leeway
 
 
 @pytest.mark.parametrize("exp", [None, "x", [], float("nan"), 1e300, 10**400])
-def test_a_token_without_a_usable_exp_is_never_forgotten(exp: t.Any) -> None:
+def test_a_revocation_of_a_token_without_a_usable_exp_never_expires(exp: t.Any) -> None:
     kept = Retention(timedelta(0), timedelta(0), SECOND)
     assert kept.of_token({"exp": exp}) is None
     assert kept.of_token({}) is None
 
 
-def test_a_session_is_kept_for_the_longest_of_lives() -> None:
+def test_a_revocation_of_a_session_is_kept_for_the_longest_lifetime() -> None:
     kept = Retention(SECOND, SECOND, timedelta(days=30))
     claims = {"sid": "s", "login_at": 0, "exp": 0}
     made = revoke_login(claims, now=NOW, retention=kept)
@@ -359,7 +361,7 @@ def test_a_session_is_kept_for_the_longest_of_lives() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_what_people_read_is_safe_to_keep_and_to_log(value: str) -> None:
+def test_printable_text_is_safe_to_store_and_to_log(value: str) -> None:
     safe = printable(value)
     assert safe is not None
     assert len(safe) <= 255
@@ -369,7 +371,7 @@ def test_what_people_read_is_safe_to_keep_and_to_log(value: str) -> None:
     assert printable(None) is None
 
 
-def test_what_is_postponed_covers_more_and_is_kept_longer() -> None:
+def test_a_postponed_revocation_covers_more_and_is_kept_longer() -> None:
     last = datetime.max.replace(tzinfo=timezone.utc)
     made = [
         Revocation(b"subject", "subject", NOW, cutoff=NOW, reason="why"),
@@ -379,6 +381,6 @@ def test_what_is_postponed_covers_more_and_is_kept_longer() -> None:
     assert postpone(made, SECOND) == [
         replace(made[0], expires_at=NOW + SECOND, cutoff=NOW + SECOND),
         made[1],
-        # It could not be later, so it never expires.
+        # A later time can't be represented, so it never expires.
         replace(made[2], expires_at=None),
     ]
