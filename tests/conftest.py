@@ -1,4 +1,4 @@
-"""Real databases, and apps that use them."""
+"""Fixtures for real databases and for apps that use them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ POSTGRESQL_URL = os.environ.get(
 MARIADB_URL = os.environ.get(
     "TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test"
 )
-# Every synchronous driver that SQLAlchemy lists, but for pyodbc.
 REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+# All synchronous drivers that SQLAlchemy lists, except pyodbc.
 SERVERS = {
     "postgresql+psycopg": POSTGRESQL_URL,
     "postgresql+psycopg2": POSTGRESQL_URL,
@@ -43,13 +43,13 @@ SERVERS = {
 
 
 class MakeApp(t.Protocol):
-    """Make an app with the extension and three routes, its table created."""
+    """Makes an app with the extension, its table, and three routes."""
 
     def __call__(self, **config: t.Any) -> Flask: ...
 
 
 def server_url(driver: str) -> sa.URL:
-    """Name a server that answers, or skip the test; under CI, fail it."""
+    """Return the URL of a running server. If there is none, skip, or fail under CI."""
     url = sa.make_url(SERVERS[driver]).set(drivername=driver)
     try:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
@@ -72,12 +72,12 @@ def server_url(driver: str) -> sa.URL:
     scope="session", params=["sqlite", "postgresql+psycopg", "mysql+pymysql"]
 )
 def server(request: pytest.FixtureRequest) -> t.Iterator[sa.URL | None]:
-    """A database of its own on each kind of server; ``None`` for SQLite."""
+    """A new database on each kind of server, or ``None`` for SQLite."""
     yield from open_server(request.param)
 
 
 def open_server(driver: str) -> t.Iterator[sa.URL | None]:
-    """Make a database on a server, and drop it in the end."""
+    """Create a database on a server, and drop it afterwards."""
     if driver == "sqlite":
         yield None
         return
@@ -87,7 +87,7 @@ def open_server(driver: str) -> t.Iterator[sa.URL | None]:
 
 @pytest.fixture
 def database_url(server: sa.URL | None, tmp_path: Path) -> t.Iterator[str]:
-    """An empty database of each kind."""
+    """The URL of an empty database of each kind."""
     if server is None:
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
@@ -99,7 +99,7 @@ def database_url(server: sa.URL | None, tmp_path: Path) -> t.Iterator[str]:
 
 
 class new_database:
-    """A database with a name of its own, dropped in the end."""
+    """A context manager that creates a new database, and drops it afterwards."""
 
     def __init__(self, driver: str) -> None:
         self._url = server_url(driver)
@@ -122,7 +122,7 @@ class new_database:
 
 
 def add_routes(app: Flask) -> None:
-    """Add a route for access tokens, one for refresh tokens, one for everybody."""
+    """Add a route for access tokens, one for refresh tokens, and a public one."""
 
     @app.get("/me")
     @jwt_required()
@@ -140,7 +140,7 @@ def add_routes(app: Flask) -> None:
 
 
 def dispose(app: Flask) -> None:
-    """Close every connection of an app."""
+    """Close all connections of an app."""
     with app.app_context():
         for engine in app.extensions["sqlalchemy"].engines.values():
             engine.dispose()
@@ -148,12 +148,12 @@ def dispose(app: Flask) -> None:
 
 @pytest.fixture
 def make_app(tmp_path: Path) -> t.Iterator[MakeApp]:
-    """Make apps on a SQLite file, unless the config names another database."""
+    """Make apps that use a SQLite file unless the config says otherwise."""
     made: list[Flask] = []
 
     def make(**config: t.Any) -> Flask:
         app = Flask("tests", instance_path=str(tmp_path))
-        # A busy machine must not make a 503 of what is expected to succeed.
+        # The default timeout could cause 503 responses on a busy machine.
         app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True, LOGOUT_TIMEOUT=5)
         app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
         app.config.update(config)

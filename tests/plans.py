@@ -1,4 +1,4 @@
-"""Every plan of three revocations, with what each must revoke."""
+"""All sequences of three revocations, and which tokens each must revoke."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from flask_logout.revocation import revoke_one
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 FOREVER = Retention(timedelta(0), timedelta(0), None)
 
-# When each session begins, in seconds. Its first token is made then, others later, by
-# refreshes that have passed their check before an act.
+# When each session begins, in seconds. Its first token is issued then. Later tokens come
+# from refreshes that passed their check before a revocation.
 BEGINNINGS = {"a": 0, "b": 1, "c": 3, "d": 5, "e": 7}
 REFRESHED_AT = (3, 5, 8)
 
-# The cutoffs of the three revocations. They come in any order if clocks differ.
+# The cutoffs of the three revocations, in any order, because clocks may differ.
 CUTOFFS = [(2, 4, 6), (2, 2, 2), (2, 2, 4), (4, 2, 6), (6, 4, 2)]
 
 
 class Act(t.NamedTuple):
-    """What somebody does: revoke a token of ``a``, a session, a user, or everyone."""
+    """A call that revokes a token of ``a``, a session, a user, or everyone."""
 
     kind: str
     sid: str | None = None
@@ -48,21 +48,21 @@ ACTS = [
 
 @dataclass(frozen=True)
 class Plan:
-    """Three acts and their instants; the issuer keeps plans in one store apart."""
+    """Three calls and their times. Each plan has an issuer, so that they can share a store."""
 
     issuer: str
     acts: tuple[Act, ...]
     cutoffs: tuple[int, ...]
 
     def revocations(self) -> list[Revocation]:
-        """Make the revocations, in the order of the acts."""
+        """Make the revocations, in the order of the calls."""
         return [
             self._revoke(act, NOW + timedelta(seconds=at))
             for act, at in zip(self.acts, self.cutoffs, strict=True)
         ]
 
     def tokens(self) -> list[dict[str, t.Any]]:
-        """Make the claims of every token that somebody may hold in the end."""
+        """Make the claims of every token that exists in the end."""
         return [
             self._claims(sid, minted_at)
             for sid, began in BEGINNINGS.items()
@@ -71,7 +71,7 @@ class Plan:
         ]
 
     def ends(self, claims: dict[str, t.Any]) -> bool:
-        """Say whether any act ends a token: what each act means, one by one."""
+        """Check whether any of the calls must revoke a token."""
         return any(
             self._ends(act, at, claims)
             for act, at in zip(self.acts, self.cutoffs, strict=True)
@@ -127,4 +127,4 @@ SOME_PLANS = [
     PLANS[number * len(CUTOFFS) + number % len(CUTOFFS)]
     for number in range(len(ACTS) ** 3)
 ]
-"""Each sequence of acts once, for what is slow."""
+"""One plan for each sequence of calls, for slow tests."""

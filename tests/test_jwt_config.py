@@ -1,4 +1,4 @@
-"""Everything that Flask-JWT-Extended can be configured to."""
+"""Logging out with the settings and loaders of Flask-JWT-Extended."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .tokens import validation_failed
 
 
 def jwt_of(app: Flask) -> JWTManager:
-    """Find the JWTManager of an app."""
+    """Return the JWTManager of an app."""
     return t.cast(JWTManager, app.extensions["flask-jwt-extended"])
 
 
 def assert_logs_out(app: Flask, pair: Pair) -> None:
-    """See a pair let in, log out, and be refused."""
+    """Check that a pair is accepted, logs out, and is then rejected."""
     client = app.test_client()
     assert get_status(client, pair) == (200, 200)
     response = log_out(client, pair)
@@ -50,7 +50,7 @@ def assert_logs_out(app: Flask, pair: Pair) -> None:
 
 
 def key_pair(private: t.Any) -> dict[str, bytes]:
-    """Write a key as the settings want it."""
+    """Make the settings for a private key."""
     return {
         "JWT_PRIVATE_KEY": private.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
@@ -82,7 +82,7 @@ def key_pair(private: t.Any) -> dict[str, bytes]:
     ],
     ids=lambda config: ",".join(f"{k}" for k in config),
 )
-def test_it_logs_out_in_any_configuration(
+def test_logout_works_in_every_configuration(
     make_app: MakeApp, config: dict[str, t.Any]
 ) -> None:
     app = make_app(**config)
@@ -133,7 +133,7 @@ def test_a_query_string_is_used(make_app: MakeApp) -> None:
 @pytest.mark.parametrize(
     "body", [None, [1], "x", {}, {"access_token": 7}, {"access_token": {"a": 1}}]
 )
-def test_a_body_that_has_no_access_token_is_refused(
+def test_a_body_without_an_access_token_is_rejected(
     make_app: MakeApp, body: object
 ) -> None:
     app = make_app(JWT_TOKEN_LOCATION=["json"])
@@ -168,7 +168,7 @@ def test_integer_subjects_are_revoked(make_app: MakeApp) -> None:
     assert_logs_out(app, as_text)
 
 
-def test_leeway_is_kept_by_the_revocation(make_app: MakeApp) -> None:
+def test_a_revocation_is_kept_for_the_leeway(make_app: MakeApp) -> None:
     app = make_app(JWT_DECODE_LEEWAY=300, LOGOUT_PURGE_MARGIN=0)
     pair = expired(app, 200)
     assert_logs_out(app, pair)
@@ -178,7 +178,7 @@ def test_leeway_is_kept_by_the_revocation(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "raises", "aborts"])
-def test_no_user_is_needed_to_log_out(make_app: MakeApp, kind: str) -> None:
+def test_logout_works_for_deleted_users(make_app: MakeApp, kind: str) -> None:
     app = make_app()
 
     def load(header: t.Any, claims: t.Any) -> None:
@@ -193,7 +193,7 @@ def test_no_user_is_needed_to_log_out(make_app: MakeApp, kind: str) -> None:
     assert log_out(app.test_client(), pair).data == INVALID_TOKEN
 
 
-def test_the_verification_loader_is_asked(make_app: MakeApp) -> None:
+def test_the_verification_loader_is_called(make_app: MakeApp) -> None:
     app = make_app()
     jwt_of(app).token_verification_loader(lambda header, claims: False)
     response = log_out(app.test_client(), make_pair(app))
@@ -227,14 +227,14 @@ def with_cookies(pair: Pair) -> Response:
 
 
 def csrf(client: FlaskClient) -> dict[str, str]:
-    """Make the header that proves that the page is the app's own."""
+    """Make the header with the CSRF token of the access cookie."""
     cookie = client.get_cookie("csrf_access_token")
     assert cookie is not None
     return {"X-CSRF-TOKEN": cookie.value}
 
 
 def cookies_of(client: FlaskClient) -> list[str]:
-    """List which of the four cookies the client still has."""
+    """List the token cookies and CSRF cookies that the client still has."""
     names = [f"{kind}_token_cookie" for kind in ("access", "refresh")]
     names += [f"csrf_{kind}_token" for kind in ("access", "refresh")]
     return [name for name in names if client.get_cookie(name)]
@@ -258,7 +258,9 @@ def test_both_tokens_may_come_from_cookies(make_app: MakeApp, body: t.Any) -> No
     assert get_status(app.test_client(), pair) == (401, 401)
 
 
-def test_a_field_wins_over_the_cookie(make_app: MakeApp) -> None:
+def test_a_field_in_the_body_takes_precedence_over_the_cookie(
+    make_app: MakeApp,
+) -> None:
     app = make_cookie_app(make_app)
     client = app.test_client()
     client.post("/login")
@@ -286,7 +288,7 @@ def test_without_the_refresh_cookie_the_field_is_required(make_app: MakeApp) -> 
     assert response.data == validation_failed("body", "invalid_json", "")
 
 
-def test_without_csrf_nothing_happens(make_app: MakeApp) -> None:
+def test_a_request_without_the_csrf_token_is_rejected(make_app: MakeApp) -> None:
     app = make_cookie_app(make_app)
     client = app.test_client()
     client.post("/login")
@@ -298,7 +300,7 @@ def test_without_csrf_nothing_happens(make_app: MakeApp) -> None:
     assert client.post("/auth/logout", headers=good).data == LOGGED_OUT
 
 
-def test_an_expired_access_cookie_is_cleared(make_app: MakeApp) -> None:
+def test_the_cookies_of_expired_tokens_are_unset(make_app: MakeApp) -> None:
     app = make_cookie_app(make_app)
     client = app.test_client()
     client.post("/login-expired")
@@ -308,7 +310,7 @@ def test_an_expired_access_cookie_is_cleared(make_app: MakeApp) -> None:
     assert cookies_of(client) == []
 
 
-def test_grace_keeps_csrf_protection(make_app: MakeApp) -> None:
+def test_the_grace_period_keeps_csrf_protection(make_app: MakeApp) -> None:
     app = make_cookie_app(make_app, LOGOUT_EXPIRED_ACCESS_GRACE=timedelta(hours=1))
     client = app.test_client()
     client.post("/login-expired")
@@ -317,13 +319,13 @@ def test_grace_keeps_csrf_protection(make_app: MakeApp) -> None:
     assert client.post("/auth/logout", headers=csrf(client)).data == LOGGED_OUT
 
 
-def test_headers_set_no_cookies(make_app: MakeApp) -> None:
+def test_a_logout_by_header_sets_no_cookies(make_app: MakeApp) -> None:
     app = make_app()
     response = log_out(app.test_client(), make_pair(app))
     assert "Set-Cookie" not in response.headers
 
 
-def test_a_secret_shared_by_two_issuers_keeps_them_apart(make_app: MakeApp) -> None:
+def test_two_issuers_may_share_a_secret_and_use_the_same_jti(make_app: MakeApp) -> None:
     app = make_app(JWT_DECODE_ISSUER=["a", "b"])
     claims = {"sub": "ada", "jti": "1"}
     ours = Pair(

@@ -1,4 +1,4 @@
-"""The settings of Flask-JWT-Extended: an invalid one is an error in ``init_app``."""
+"""Invalid settings of Flask-JWT-Extended are errors in ``init_app``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .tokens import make_pair
 
 @dataclass
 class Calendar:
-    """A duration that can be added to a date, as a relativedelta of dateutil can."""
+    """A duration that can be added to a date, like dateutil's relativedelta."""
 
     years: int = 0
     seconds: int = 0
@@ -80,14 +80,14 @@ INVALID = {
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    # An integer can be too long to be a part of a test's name.
+    # The values are not part of the test ids, because an integer can be too long.
     [
         pytest.param(key, value, id=f"{key}-{number}")
         for key, values in INVALID.items()
         for number, value in enumerate(values)
     ],
 )
-def test_an_invalid_setting_is_an_error_that_says_what_is_expected(
+def test_the_error_of_an_invalid_setting_says_what_is_expected(
     make_app: MakeApp, key: str, value: object
 ) -> None:
     config: dict[str, t.Any] = {
@@ -118,10 +118,10 @@ def test_an_invalid_setting_is_an_error_that_says_what_is_expected(
         ("JWT_DECODE_ISSUER", "me"),
         ("JWT_DECODE_ISSUER", ["me", "you"]),
         ("JWT_IDENTITY_CLAIM", "user_id"),
-        ("JWT_ACCESS_COOKIE_NAME", None),  # No cookies are in use.
+        ("JWT_ACCESS_COOKIE_NAME", None),  # Cookies are not enabled.
     ],
 )
-def test_a_valid_setting_is_one_with_which_logout_works(
+def test_logout_works_with_every_valid_setting(
     make_app: MakeApp, key: str, value: object
 ) -> None:
     app = make_app(JWT_ENCODE_ISSUER="me", **{key: value})

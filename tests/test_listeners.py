@@ -1,4 +1,4 @@
-"""Tracers, query loggers and ``echo`` see every statement."""
+"""Tracers, query loggers and ``echo`` receive every statement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = make_key("token", None, "x")
 def app(
     request: pytest.FixtureRequest, make_app: MakeApp, database_url: str
 ) -> t.Iterator[Flask]:
-    """An app in its context, whose revocations are on a database of each kind."""
+    """An app in an app context, with its revocations in each kind of database."""
     if request.param == "own":
         app = make_app(LOGOUT_STORE_URI=database_url)
     elif request.param == "memory":
@@ -46,18 +46,18 @@ def app(
 
 
 def store_of(app: Flask) -> SQLAlchemyStore:
-    """Find the store of an app."""
+    """Return the store of an app."""
     return t.cast(SQLAlchemyStore, app.extensions["logout"].store)
 
 
 def engine_of(app: Flask) -> sa.Engine:
-    """Find the engine of an app."""
+    """Return the engine of an app."""
     return t.cast(sa.Engine, app.extensions["sqlalchemy"].engine)
 
 
 @contextmanager
 def listening(target: t.Any, name: str, function: t.Any, **options: t.Any) -> t.Any:
-    """Listen to an event meanwhile."""
+    """Listen to an event within the block."""
     sa.event.listen(target, name, function, **options)
     try:
         yield
@@ -72,7 +72,7 @@ def use(store: SQLAlchemyStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["before_cursor_execute", "after_cursor_execute"])
-def test_listeners_of_all_engines_see_statements(app: Flask, name: str) -> None:
+def test_listeners_of_all_engines_receive_our_statements(app: Flask, name: str) -> None:
     seen: list[str] = []
 
     def listen(_: object, __: object, sql: str, *___: object) -> None:
@@ -86,7 +86,7 @@ def test_listeners_of_all_engines_see_statements(app: Flask, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["before_cursor_execute", "after_cursor_execute"])
-def test_listeners_of_the_app_engine_see_statements(
+def test_listeners_of_the_apps_engine_receive_our_statements(
     make_app: MakeApp, database_url: str, name: str
 ) -> None:
     seen: list[str] = []
@@ -97,7 +97,7 @@ def test_listeners_of_the_app_engine_see_statements(
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     with app.app_context():
         use(store_of(app))
-        # Our engine exists by then.
+        # Our engine already exists here.
         with listening(engine_of(app), name, listen):
             use(store_of(app))
         assert seen == ["SELECT", "INSERT"]
@@ -123,7 +123,7 @@ def test_a_listener_may_change_a_statement(make_app: MakeApp) -> None:
         assert seen == ["/* traced */"] * 2
 
 
-def test_a_listener_sees_errors_and_may_replace_them(make_app: MakeApp) -> None:
+def test_a_listener_receives_errors_and_may_replace_them(make_app: MakeApp) -> None:
     app, seen = make_app(), list[str]()
 
     def listen(context: t.Any) -> None:
@@ -144,7 +144,7 @@ def test_a_listener_sees_errors_and_may_replace_them(make_app: MakeApp) -> None:
                     store.find([KEY])
 
 
-def test_recorded_queries_have_ours(make_app: MakeApp) -> None:
+def test_our_queries_are_recorded(make_app: MakeApp) -> None:
     app = make_app(SQLALCHEMY_RECORD_QUERIES=True)
     with app.app_context():
         use(store_of(app))
@@ -153,7 +153,7 @@ def test_recorded_queries_have_ours(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("how", ["echo", "logger"])
-def test_echo_shows_our_statements(
+def test_our_statements_are_echoed(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     app = make_app(SQLALCHEMY_ECHO=how == "echo")
@@ -167,11 +167,11 @@ def test_echo_shows_our_statements(
 
 @pytest.fixture
 def spans() -> t.Iterator[InMemorySpanExporter]:
-    """What OpenTelemetry has traced while it instruments every engine."""
+    """The spans of OpenTelemetry, which instruments every engine."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor = SQLAlchemyInstrumentor()
-    # It works with SQLAlchemy 2.1, but does not say so yet.
+    # It works with SQLAlchemy 2.1, but doesn't declare that yet.
     instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
     yield exporter
     instrumentor.uninstrument()

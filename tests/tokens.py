@@ -1,4 +1,4 @@
-"""Tokens, good and bad, and the request that logs them out."""
+"""Valid and invalid tokens, and the logout request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pair(t.NamedTuple):
 
 
 def make_pair(app: Flask, identity: t.Any = "ada", **options: t.Any) -> Pair:
-    """Issue a pair of tokens; the options are those of ``create_access_token``."""
+    """Issue a pair of tokens with the options of ``create_access_token``."""
     with app.app_context():
         return Pair(
             create_access_token(identity, **options),
@@ -35,40 +35,40 @@ def make_pair(app: Flask, identity: t.Any = "ada", **options: t.Any) -> Pair:
 
 
 def expired(app: Flask, seconds: int = 60) -> Pair:
-    """Issue a pair that expired so many seconds ago."""
+    """Issue a pair that expired a number of seconds ago."""
     return make_pair(app, expires_delta=timedelta(seconds=-seconds))
 
 
 def tampered(token: str) -> str:
-    """Change the signature of a token."""
+    """Return a token with an invalid signature."""
     head, _, signature = token.rpartition(".")
     return f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
 def claims_of(token: str) -> dict[str, t.Any]:
-    """Read the claims of a token."""
+    """Return the claims of a token without verifying it."""
     return jwt.decode(token, options={"verify_signature": False})
 
 
 def encode(app: Flask, **claims: t.Any) -> str:
-    """Sign any claims with the key of an app."""
+    """Make a token from any claims, signed with the key of an app."""
     return jwt.encode(claims, app.config["JWT_SECRET_KEY"], "HS256")
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Make the header that carries an access token."""
+    """Make the header for an access token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def log_out(client: FlaskClient, pair: Pair, url: str = "/auth/logout") -> TestResponse:
-    """Send the documented request."""
+    """Send a logout request."""
     return client.post(
         url, headers=bearer(pair.access), json={"refresh_token": pair.refresh}
     )
 
 
 def validation_failed(key: str, message: str, value: str) -> bytes:
-    """Write the documented answer to one error of a request."""
+    """Make the body of the 400 response to a request with one error."""
     return (
         '{"code":400,"message":"validation failed","data":{"type":"validation_error",'
         f'"errors":[{{"key":"{key}","message":"{message}","value":"{value}"}}]}}}}'
@@ -76,7 +76,7 @@ def validation_failed(key: str, message: str, value: str) -> bytes:
 
 
 def get_status(client: FlaskClient, pair: Pair) -> tuple[int, int]:
-    """Tell how the routes for access and for refresh tokens answer."""
+    """Return the status codes of the routes for access and for refresh tokens."""
     access = client.get("/me", headers=bearer(pair.access))
     refresh = client.post("/refresh", headers=bearer(pair.refresh))
     return access.status_code, refresh.status_code
