@@ -39,8 +39,8 @@ class LogoutExtension:
 
     It registers ``POST /auth/logout``, and makes every ``@jwt_required()`` route reject
     revoked tokens. Create the app's ``SQLAlchemy`` and ``JWTManager`` objects first, or
-    the extension creates them. One extension can serve several apps, which then share
-    its upstreams.
+    the extension creates those it needs. One extension can serve several apps, which
+    then share its upstreams.
 
     :param app: the app to initialize. If ``None``, call :meth:`init_app` later.
     """
@@ -196,10 +196,10 @@ class LogoutExtension:
             but checks may miss the revocation. If ``None``, the revocation is committed
             before this returns.
         :param reason: why, for the stored record, up to 255 characters.
-        :param actor: who revokes it, for the stored record, up to 255 characters.
+        :param actor: who logs the user out, for the record, up to 255 characters.
         :raises ValueError: if no valid token can carry the identity.
         :raises TypeError: if the identity isn't JSON, or an argument has the wrong type.
-        :raises ConfigError: if the revocations aren't in the database of the session.
+        :raises ConfigError: if ``session`` uses another database than the revocations.
         :raises StoreUnavailableError: if the store can't be reached.
         """
         service, subject = get_service(), tokens.subject_for(identity)
