@@ -118,7 +118,7 @@ def test_the_audit_log_is_written_in_json(tmp_path: Path, page: list[str]) -> No
     _, logged = run_in(tmp_path, page[0], page[2], APP, SERVED)
     entries: list[dict[str, t.Any]] = [json.loads(x) for x in logged.splitlines()]
     failed = entries[2]["message"].splitlines()
-    assert failed[0] == "a receiver of the signal revoked failed"
+    assert failed[0] == "A receiver of the signal revoked failed."
     assert failed[-1] == "OSError: no mail server"
     for entry in entries:
         assert re.fullmatch(r"\S+T\S+\+00:00", entry.pop("time"))
