@@ -1,6 +1,6 @@
 """Adapts Flask-JWT-Extended. Only this module uses its undocumented names.
 
-If a new version renames one that is imported, importing this module fails with its name.
+tests/test_private_names.py fails with the name if a new version renames one of them.
 """
 
 from __future__ import annotations
