@@ -12,9 +12,9 @@ from flask import current_app
 
 from .claims import ANY_ISSUER
 from .claims import Issuer
-from .config import LONGEST
-from .config import read_duration
-from .config import show
+from .config_values import LONGEST
+from .config_values import read_duration
+from .config_values import show
 from .exceptions import ConfigError
 from .jwt_extended import config as jwt_config
 from .jwt_extended import LOCATIONS

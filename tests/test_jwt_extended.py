@@ -12,7 +12,7 @@ import pytest
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
-from flask_logout.config import show
+from flask_logout.config_values import show
 from flask_logout.jwt_settings import read_leeway
 from flask_logout.jwt_settings import read_lifetime
 
