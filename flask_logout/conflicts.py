@@ -1,4 +1,4 @@
-"""What other parts of an app can take from the extension: its URL, commands, errors."""
+"""Detect conflicts with the app's own blueprints, commands, routes, and frameworks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,14 @@ ENDPOINT = "logout.logout"
 
 
 def watch(app: Flask) -> None:
-    """Check the app at its first request, when all of it has been set up.
-
-    :param app: the app.
-    """
+    """Check the app when it handles its first request, because it is complete by then."""
     request_started.connect(_check_first_request, app)
 
 
 def check_free(app: Flask) -> None:
-    """Check that the app has not used the extension's names before.
+    """Check that the names of the extension are not in use yet.
 
-    :param app: the app.
-    :raises ConfigError: it has a blueprint or a command of the same name.
+    :raises ConfigError: the app has a blueprint or a command of the same name.
     """
     if "logout" in app.blueprints:
         raise ConfigError(
@@ -42,11 +38,7 @@ def check_free(app: Flask) -> None:
 
 
 def problem_of_route(app: Flask) -> str | None:
-    """Tell whether another route of the app has the URL of the endpoint.
-
-    :param app: the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Return an error message if another route of the app has the endpoint's URL."""
     if ENDPOINT not in app.view_functions:
         return None
     rule = next(app.url_map.iter_rules(ENDPOINT))
@@ -54,33 +46,29 @@ def problem_of_route(app: Flask) -> str | None:
     if rival is None:
         return None
     return (
-        f"POST {rule.rule} belongs to Flask-Logout and to the endpoint {rival!r} of this"
-        " app, so only one of them is called. Remove your route or change"
-        " LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and call"
-        " logout.log_out() in it."
+        f"Two routes handle POST {rule.rule}: that of Flask-Logout, and the endpoint"
+        f" {rival!r} of this app. Flask calls only one of them. Remove your route or"
+        " change LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and"
+        " call logout.log_out() in it."
     )
 
 
 def problem_of_errors(app: Flask) -> str | None:
-    """Tell whether an API framework turns a revoked token into a 500.
-
-    :param app: the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Return an error message if a framework hides the 401 for a revoked token."""
     if app.config["PROPAGATE_EXCEPTIONS"]:
         return None
-    names = {_name_framework(x) for x in _list_apis(app) if not _answers_revoked(x)}
+    names = {_name_framework(x) for x in _list_apis(app) if not _handles_revoked(x)}
     if not names:
         return None
     return (
-        f"{' and '.join(sorted(names))} responds to a revoked token with 500 instead of"
-        " 401, and to every other invalid token. Set PROPAGATE_EXCEPTIONS to True, so"
-        " that the error handlers of Flask-JWT-Extended are called."
+        f"With {' and '.join(sorted(names))}, the response to a revoked token, or to any"
+        " other invalid one, is a 500 instead of a 401. Set PROPAGATE_EXCEPTIONS to True,"
+        " so that the error handlers of Flask-JWT-Extended are called."
     )
 
 
 _COMMAND_TAKEN = (
-    "This app has a command 'flask logout' of its own, and Flask-Logout needs that name."
+    "This app already has a command named 'logout', and Flask-Logout needs that name."
     " Rename your command."
 )
 
@@ -91,7 +79,7 @@ def _check_first_request(app: Flask, **_: t.Any) -> None:
     )
     if problem is not None:
         raise ConfigError(problem)
-    # From now on only a logout looks: no other request pays for it.
+    # Later requests don't repeat the check. Each logout still checks the loader.
     request_started.disconnect(_check_first_request, app)
 
 
@@ -114,7 +102,7 @@ def _find_rival(app: Flask, rule: Rule) -> str | None:
 
 
 def _is_rival(other: Rule, rule: Rule, found: Rule) -> bool:
-    """Whether a route wins over ours, or would if ours was not there."""
+    """Whether Flask calls a route instead of ours, or would call it without ours."""
     if other is rule or other.endpoint == "static":
         return False
     return other is found or (
@@ -125,15 +113,15 @@ def _is_rival(other: Rule, rule: Rule, found: Rule) -> bool:
 
 
 def _list_apis(app: Flask) -> t.Iterator[t.Any]:
-    """List the objects of flask-restx and Flask-RESTful that handle errors first."""
+    # Each Api of flask-restx and Flask-RESTful wraps the app's handler in a partial.
     handler: t.Any = app.handle_user_exception
     while isinstance(handler, partial):
         yield getattr(handler.func, "__self__", None)
         handler = handler.args[0]
 
 
-def _answers_revoked(api: t.Any) -> bool:
-    """Whether the app has given the API an answer to a revoked token."""
+def _handles_revoked(api: t.Any) -> bool:
+    """Whether the app has registered a response to revoked tokens with an API."""
     handled = getattr(api, "error_handlers", {})
     is_handled = any(issubclass(RevokedTokenError, x) for x in handled)
     return is_handled or RevokedTokenError.__name__ in getattr(api, "errors", {})

@@ -1,4 +1,4 @@
-"""Names and URLs that an app and the extension both want, and API frameworks."""
+"""Conflicts with an app's own blueprints, commands, routes, and frameworks."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 with warnings.catch_warnings():
-    # On import, both use names that other packages have deprecated.
+    # On import, both use names that their dependencies have deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
     import flask_restful
     import flask_restx
 
 
 def shadowed(endpoint: str, path: str = "/auth/logout") -> str:
-    """Write what is said of two routes with one URL."""
+    """Return the message about two routes with the same URL."""
     return (
-        f"POST {path} belongs to Flask-Logout and to the endpoint '{endpoint}' of this"
-        " app, so only one of them is called. Remove your route or change"
-        " LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and call"
-        " logout.log_out() in it."
+        f"Two routes handle POST {path}: that of Flask-Logout, and the endpoint"
+        f" '{endpoint}' of this app. Flask calls only one of them. Remove your route or"
+        " change LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and"
+        " call logout.log_out() in it."
     )
 
 
 COMMAND_TAKEN = (
-    "This app has a command 'flask logout' of its own, and Flask-Logout needs that name."
+    "This app already has a command named 'logout', and Flask-Logout needs that name."
     " Rename your command."
 )
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> t.Iterator[Flask]:
-    """An app with a database and without the extension."""
+    """Make an app with a database, but without the extension."""
     app = Flask("tests", instance_path=str(tmp_path))
     app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True)
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
@@ -64,29 +64,29 @@ def bare(tmp_path: Path) -> t.Iterator[Flask]:
 
 
 def set_up(app: Flask) -> None:
-    """Add the extension and its table."""
+    """Add the extension and create its table."""
     LogoutExtension(app)
     with app.app_context():
         app.extensions["sqlalchemy"].create_all()
 
 
 def goodbye() -> str:
-    """Revoke nothing."""
+    """Respond without revoking anything."""
     return "goodbye"
 
 
 def add_own(app: Flask) -> None:
-    """Add a logout of the app's own."""
+    """Add the app's own logout route."""
     app.add_url_rule("/auth/logout", "own", goodbye, methods=["GET", "POST"])
 
 
 def add_redirect(app: Flask) -> None:
-    """Add a rule that redirects."""
+    """Add a route that redirects from the endpoint's URL."""
     app.url_map.add(Rule("/auth/logout", redirect_to="/bye", endpoint="own"))
 
 
-def assert_refused(app: Flask, message: str) -> None:
-    """See the first request and ``flask logout check`` say what is wrong."""
+def assert_rejected(app: Flask, message: str) -> None:
+    """Assert that requests and ``flask logout check`` report the problem."""
     for _ in range(2):
         with pytest.raises(ConfigError) as caught:
             app.test_client().get("/")
@@ -95,29 +95,29 @@ def assert_refused(app: Flask, message: str) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_logout_of_the_apps_own_is_an_error(bare: Flask, is_first: bool) -> None:
+def test_a_second_logout_route_is_rejected(bare: Flask, is_first: bool) -> None:
     steps = [add_own, set_up] if is_first else [set_up, add_own]
     for step in steps:
         step(bare)
-    assert_refused(bare, shadowed("own"))
+    assert_rejected(bare, shadowed("own"))
 
 
-def test_a_redirect_from_our_url_is_an_error(bare: Flask) -> None:
+def test_a_redirect_from_the_endpoints_url_is_rejected(bare: Flask) -> None:
     add_redirect(bare)
     set_up(bare)
-    assert_refused(bare, shadowed("(redirect)"))
+    assert_rejected(bare, shadowed("(redirect)"))
 
 
-def test_a_blueprint_with_our_url_is_an_error(bare: Flask) -> None:
+def test_a_blueprint_route_with_the_endpoints_url_is_rejected(bare: Flask) -> None:
     bare.config["LOGOUT_URL_PREFIX"] = ""
     auth = Blueprint("auth", __name__)
     auth.add_url_rule("/logout", "leave", goodbye, methods=["POST"])
     bare.register_blueprint(auth)
     set_up(bare)
-    assert_refused(bare, shadowed("auth.leave", "/logout"))
+    assert_rejected(bare, shadowed("auth.leave", "/logout"))
 
 
-def test_other_routes_are_no_conflict(bare: Flask) -> None:
+def test_similar_routes_are_accepted(bare: Flask) -> None:
     bare.add_url_rule("/auth/logout", "page", goodbye)
     bare.add_url_rule("/auth/<path:rest>", "rest", goodbye, methods=["POST"])
     bare.add_url_rule(
@@ -130,7 +130,7 @@ def test_other_routes_are_no_conflict(bare: Flask) -> None:
     assert examine(bare) == {}
 
 
-def test_an_app_that_matches_hosts_is_no_conflict(tmp_path: Path) -> None:
+def test_host_matching_is_accepted(tmp_path: Path) -> None:
     app = Flask("tests", host_matching=True, static_folder=None)
     app.config.update(JWT_SECRET_KEY=SECRET, TESTING=True)
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
@@ -141,7 +141,7 @@ def test_an_app_that_matches_hosts_is_no_conflict(tmp_path: Path) -> None:
     dispose(app)
 
 
-def test_a_blueprint_of_our_name_is_an_error(bare: Flask) -> None:
+def test_an_earlier_blueprint_named_logout_is_rejected(bare: Flask) -> None:
     bare.register_blueprint(Blueprint("logout", "elsewhere"))
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
@@ -151,20 +151,20 @@ def test_a_blueprint_of_our_name_is_an_error(bare: Flask) -> None:
     )
 
 
-def test_a_later_blueprint_of_our_name_is_an_error_of_flask(bare: Flask) -> None:
+def test_flask_rejects_a_later_blueprint_named_logout(bare: Flask) -> None:
     set_up(bare)
     with pytest.raises(ValueError, match="'logout' is already registered"):
         bare.register_blueprint(Blueprint("logout", "elsewhere"))
 
 
-def test_a_command_group_of_our_name_is_an_error(bare: Flask) -> None:
+def test_an_earlier_command_named_logout_is_rejected(bare: Flask) -> None:
     bare.cli.add_command(AppGroup("logout"))
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(bare)
     assert str(caught.value) == COMMAND_TAKEN
 
 
-def test_a_later_command_group_of_our_name_is_an_error(bare: Flask) -> None:
+def test_a_later_command_named_logout_is_rejected(bare: Flask) -> None:
     set_up(bare)
     bare.cli.add_command(AppGroup("logout"))
     with pytest.raises(ConfigError) as caught:
@@ -173,7 +173,7 @@ def test_a_later_command_group_of_our_name_is_an_error(bare: Flask) -> None:
 
 
 @pytest.mark.parametrize("key", ["SQLALCHEMY_DATABASE_URI", "SQLALCHEMY_BINDS"])
-def test_a_database_that_is_set_up_later_is_an_error(key: str) -> None:
+def test_creating_the_database_after_the_extension_is_rejected(key: str) -> None:
     app = Flask("tests")
     app.config[key] = {"auth": "sqlite://"} if key.endswith("BINDS") else "sqlite://"
     with pytest.raises(ConfigError) as caught:
@@ -189,15 +189,15 @@ def test_a_database_that_is_set_up_later_is_an_error(key: str) -> None:
 
 
 def five_hundred(names: str) -> dict[str, str]:
-    """Write what the doctor says of frameworks that hide the 401."""
+    """Return the finding about frameworks that hide the 401."""
     return {
-        "error responses": f"{names} responds to a revoked token with 500 instead of 401,"
-        " and to every other invalid token. Set PROPAGATE_EXCEPTIONS to True, so that the"
-        " error handlers of Flask-JWT-Extended are called."
+        "error responses": f"With {names}, the response to a revoked token, or to any"
+        " other invalid one, is a 500 instead of a 401. Set PROPAGATE_EXCEPTIONS to True,"
+        " so that the error handlers of Flask-JWT-Extended are called."
     }
 
 
-def test_frameworks_that_hide_the_401_are_found(make_app: MakeApp) -> None:
+def test_frameworks_that_hide_the_401_are_reported(make_app: MakeApp) -> None:
     app = make_app()
     flask_restful.Api(app)
     assert examine(app) == five_hundred("flask-restful")
@@ -207,7 +207,7 @@ def test_frameworks_that_hide_the_401_are_found(make_app: MakeApp) -> None:
     assert examine(app) == {}
 
 
-def test_frameworks_that_the_app_has_told_are_left_alone(make_app: MakeApp) -> None:
+def test_frameworks_with_a_handler_for_revoked_tokens_are_accepted(make_app: MakeApp) -> None:
     app = make_app()
     flask_restful.Api(app, errors={"RevokedTokenError": {"status": 401}})
     api = flask_restx.Api(app, doc=False)
