@@ -1,4 +1,4 @@
-"""What ``flask logout check`` finds, and what it says of it."""
+"""The problems that ``flask logout check`` reports."""
 
 from __future__ import annotations
 
@@ -14,26 +14,12 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from flask_logout import LogoutExtension
-from flask_logout.cli.checks import CHECKS
 
+from .commands import drop_table
+from .commands import find_problems
+from .commands import make_silent_app
+from .commands import run_command
 from .conftest import MakeApp
-from .test_cli import drop_table
-from .test_cli import make_silent_app
-from .test_cli import run
-
-NAMES = [name for name, _ in CHECKS]
-
-
-def examine(app: Flask) -> dict[str, str]:
-    """Run ``flask logout check``; tell which problems it found, by what it checked."""
-    status, stdout, stderr = run(app, "check")
-    lines = stdout.splitlines()
-    assert [re.split(": |$", line)[1] for line in lines] == NAMES
-    found = [line.split(": ", 2) for line in lines if line.startswith("problem: ")]
-    problems = {name: problem for _, name, problem in found}
-    failed = (1, f"Error: problems found: {len(problems)}.\n")
-    assert (status, stderr) == (failed if problems else (0, ""))
-    return problems
 
 
 def test_a_healthy_app_has_no_problem(
@@ -41,7 +27,7 @@ def test_a_healthy_app_has_no_problem(
 ) -> None:
     caplog.set_level(logging.INFO)
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
-    assert run(app, "check").stdout.splitlines() == [
+    assert run_command(app, "check").stdout.splitlines() == [
         "ok: blocklist hook",
         "ok: route",
         "ok: error responses",
@@ -49,53 +35,55 @@ def test_a_healthy_app_has_no_problem(
         "ok: clock",
         "ok: token lifetimes",
         "ok: purge margin",
-        "ok: secret",
+        "ok: signing key",
         "ok: cookies",
         "ok: audit log",
     ]
-    assert examine(app) == {}
+    assert find_problems(app) == {}
 
 
-def test_a_healthy_app_in_memory_keeps_what_it_has_begun(make_app: MakeApp) -> None:
+def test_a_check_leaves_the_transaction_of_a_database_in_memory_open(
+    make_app: MakeApp,
+) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
     with app.app_context():
         session = app.extensions["sqlalchemy"].session
         session.execute(sa.text("CREATE TABLE note (text TEXT)"))
         session.execute(sa.text("INSERT INTO note VALUES ('mine')"))
-        assert examine(app) == {}
+        assert find_problems(app) == {}
         assert session.scalar(sa.text("SELECT text FROM note")) == "mine"
         session.rollback()
         assert session.scalar(sa.text("SELECT count(*) FROM note")) == 0
 
 
-def test_a_hook_that_was_replaced_is_found(make_app: MakeApp) -> None:
+def test_a_replaced_blocklist_loader_is_reported(make_app: MakeApp) -> None:
     app = make_app()
     JWTManager(app)
-    (problem,) = examine(app).items()
+    (problem,) = find_problems(app).items()
     assert problem[0] == "blocklist hook"
     assert problem[1].startswith("Revocation is switched off, ")
 
 
-def test_a_missing_table_is_found(make_app: MakeApp, database_url: str) -> None:
+def test_a_missing_table_is_reported(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     drop_table(app)
     words = "there is no table logout_revocation. Run your migrations, or: flask logout"
-    assert examine(app) == {"store": f"{words} init"}
+    assert find_problems(app) == {"store": f"{words} init"}
 
 
-def test_a_silent_database_is_found() -> None:
-    problems = examine(make_silent_app())
+def test_an_unreachable_database_is_reported() -> None:
+    problems = find_problems(make_silent_app())
     assert list(problems) == ["store", "clock"]
     assert problems["store"] == problems["clock"]
     assert problems["store"].startswith(
-        "the store did not answer (OperationalError: (2003, "
+        "The store can't be reached (OperationalError: (2003, "
     )
-    remedy = "Start it, or correct SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI."
-    assert problems["store"].endswith(f". {remedy}")
+    fix = "Start it, or correct SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI."
+    assert problems["store"].endswith(f". {fix}")
 
 
 def change_table(app: Flask, change: t.Callable[[sa.Table], object]) -> sa.Table:
-    """Create the table anew as it should not be."""
+    """Create the table again with a change, and return the right one."""
     with app.app_context():
         db = app.extensions["sqlalchemy"]
         db.drop_all()
@@ -107,31 +95,31 @@ def change_table(app: Flask, change: t.Callable[[sa.Table], object]) -> sa.Table
 
 
 def say_faults(faults: str) -> dict[str, str]:
-    """Write what the doctor says of a table with such faults."""
+    """Return the finding about a table with these faults."""
     return {
         "store": f"logout_revocation is not as it must be: {faults}. Make a migration"
         " that mends it, or drop it once no token lives and run: flask logout init"
     }
 
 
-def test_a_missing_column_is_found(make_app: MakeApp, database_url: str) -> None:
+def test_a_missing_column_is_reported(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     change_table(app, lambda x: x._columns.remove(x.c.reason))
     faults = "the column reason (VARCHAR(255)) is missing"
-    assert examine(app) == say_faults(faults)
+    assert find_problems(app) == say_faults(faults)
 
 
-def test_missing_indexes_are_found(make_app: MakeApp, database_url: str) -> None:
+def test_missing_indexes_are_reported(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     change_table(app, lambda x: x.indexes.clear())
     faults = (
         "the index on expires_at is missing, the index on revoked_at is missing, the"
         " index on subject is missing"
     )
-    assert examine(app) == say_faults(faults)
+    assert find_problems(app) == say_faults(faults)
 
 
-def test_an_index_of_another_name_serves(make_app: MakeApp) -> None:
+def test_the_names_of_indexes_do_not_matter(make_app: MakeApp) -> None:
     app = make_app()
 
     def rename(table: sa.Table) -> None:
@@ -139,10 +127,12 @@ def test_an_index_of_another_name_serves(make_app: MakeApp) -> None:
             index.name = sa.sql.quoted_name(f"my_{index.name}", quote=None)
 
     change_table(app, rename)
-    assert examine(app) == {}
+    assert find_problems(app) == {}
 
 
-def test_a_missing_primary_key_is_found(make_app: MakeApp, database_url: str) -> None:
+def test_a_missing_primary_key_is_reported(
+    make_app: MakeApp, database_url: str
+) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
 
     def drop_key(table: sa.Table) -> None:
@@ -150,10 +140,10 @@ def test_a_missing_primary_key_is_found(make_app: MakeApp, database_url: str) ->
         table.append_constraint(sa.PrimaryKeyConstraint())
 
     change_table(app, drop_key)
-    assert examine(app) == say_faults("the primary key is not the column key")
+    assert find_problems(app) == say_faults("the primary key is not the column key")
 
 
-def test_an_instant_that_loses_its_fraction_or_its_zone_is_found(
+def test_a_time_without_fraction_or_zone_is_reported(
     make_app: MakeApp, database_url: str
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
@@ -168,10 +158,10 @@ def test_an_instant_that_loses_its_fraction_or_its_zone_is_found(
         "postgresql": ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
     }[sa.make_url(database_url).get_backend_name()]
     fault = f"the column cutoff is {naive}, not {right}"
-    assert examine(app) == ({} if naive == right else say_faults(fault))
+    assert find_problems(app) == ({} if naive == right else say_faults(fault))
 
 
-def test_a_column_that_must_have_a_value_is_found(
+def test_a_column_that_is_not_nullable_is_reported(
     make_app: MakeApp, database_url: str
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
@@ -181,114 +171,114 @@ def test_a_column_that_must_have_a_value_is_found(
 
     change_table(app, require)
     fault = "the column actor is VARCHAR(255) NOT NULL, not VARCHAR(255)"
-    assert examine(app) == say_faults(fault)
+    assert find_problems(app) == say_faults(fault)
 
 
 @pytest.mark.parametrize(
     ("shift", "found"), [(30, "behind"), (-30, "ahead of"), (0.3, None), (-0.3, None)]
 )
-def test_a_clock_that_is_a_second_off_is_found(
+def test_a_clock_that_differs_by_a_second_is_reported(
     make_app: MakeApp, database_url: str, shift: float, found: str | None
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     with time_machine.travel(timedelta(seconds=shift)):
-        problems = examine(app)
+        problems = find_problems(app)
     words = {name: re.sub(r"(29|30)\.\d", "30", x) for name, x in problems.items()}
     expected = (
-        f"the store's clock is 30 seconds {found} this machine's: a token that a"
-        " machine with a fast clock issued can outlive a log-out-everywhere. Keep both"
-        " on NTP."
+        f"The store's clock is 30 seconds {found} this machine's. If the clocks of two"
+        ' workers differ, "log out everywhere" can miss tokens that were issued before it.'
+        " Keep all clocks on NTP."
     )
     assert words == ({} if found is None else {"clock": expected})
 
 
 @pytest.mark.parametrize("endless", [False, 0, timedelta(0)])
-def test_tokens_that_never_expire_are_found(make_app: MakeApp, endless: object) -> None:
+def test_tokens_that_never_expire_are_reported(
+    make_app: MakeApp, endless: object
+) -> None:
     words = (
-        ": such tokens never expire, so their revocations are never forgotten, and the"
+        "Some tokens never expire because of {}, so revocations are never deleted and the"
         " table only grows. Set a timedelta."
     )
     access, refresh = "JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES"
     app = make_app(**{access: endless})
-    assert examine(app) == {"token lifetimes": access + words}
+    assert find_problems(app) == {"token lifetimes": words.format(access)}
     app = make_app(**{refresh: endless, access: endless})
-    assert examine(app) == {"token lifetimes": f"{access} and {refresh}{words}"}
+    both = words.format(f"{access} and {refresh}")
+    assert find_problems(app) == {"token lifetimes": both}
 
 
-def test_a_lifetime_that_is_no_duration_is_found(make_app: MakeApp) -> None:
+def test_an_invalid_lifetime_is_reported(make_app: MakeApp) -> None:
     app = make_app()
     app.config["JWT_ACCESS_TOKEN_EXPIRES"] = "1h"
     words = (
         "Invalid JWT_ACCESS_TOKEN_EXPIRES: '1h'. Expected a timedelta or a whole number of"
-        " seconds, from 0 to 365000 days, or False for tokens that never expire"
+        " seconds, from 0 to 365000 days, or False for tokens that never expire."
     )
-    assert examine(app) == {"token lifetimes": words}
+    assert find_problems(app) == {"token lifetimes": words}
 
 
 @pytest.mark.parametrize("days", [29, 30])
-def test_revocations_that_are_forgotten_too_early_are_found(
+def test_revocations_that_are_deleted_too_early_are_reported(
     make_app: MakeApp, days: int
 ) -> None:
     app = make_app(LOGOUT_MAX_TOKEN_LIFETIME=timedelta(days=days))
     expected = (
-        "LOGOUT_MAX_TOKEN_LIFETIME is 29 days, 0:00:00, but tokens live for 30 days,"
-        " 0:00:00: the revocation of a session or a user is forgotten while its tokens"
-        " still live. Set it to 30 days, 0:00:00 or more, or leave it out."
+        "LOGOUT_MAX_TOKEN_LIFETIME is 29 days, 0:00:00, but tokens are valid for 30 days,"
+        " 0:00:00, so the revocation of a session or a user is deleted while its tokens"
+        " are still valid. Set it to 30 days, 0:00:00 or more, or remove it."
     )
-    assert examine(app) == ({} if days == 30 else {"token lifetimes": expected})
+    assert find_problems(app) == ({} if days == 30 else {"token lifetimes": expected})
 
 
-def test_a_lifetime_that_was_shortened_is_found(
-    make_app: MakeApp, database_url: str
-) -> None:
-    """The store still holds a revocation for the tokens of before (issue 27)."""
+def test_a_shortened_lifetime_is_reported(make_app: MakeApp, database_url: str) -> None:
     place = {"SQLALCHEMY_DATABASE_URI": database_url}
     with make_app(**place).app_context():
         LogoutExtension().revoke_user("ada")
     short = {**place, "JWT_REFRESH_TOKEN_EXPIRES": timedelta(days=1)}
-    (problem,) = examine(make_app(**short)).items()
+    (problem,) = find_problems(make_app(**short)).items()
     assert problem[0] == "token lifetimes"
     assert re.fullmatch(
-        r"a stored revocation is kept until [\d-]{10} [\d:]{5} UTC, but by the present"
-        r" settings a new one is kept until [\d-]{10} [\d:]{5} UTC\. A lifetime was"
+        r"A stored revocation is kept until [\d-]{10} [\d:]{5} UTC, but with the present"
+        r" settings a new one is kept only until [\d-]{10} [\d:]{5} UTC\. A lifetime was"
         r" shortened, or a token was issued with a longer one, so a revocation may be"
         r" deleted while its tokens are still valid\. Set LOGOUT_MAX_TOKEN_LIFETIME to"
         r" timedelta\(days=30\) or more until the last of these tokens has expired\.",
         problem[1],
     )
-    remedy = {**short, "LOGOUT_MAX_TOKEN_LIFETIME": timedelta(days=30)}
-    assert examine(make_app(**remedy)) == {}
+    fixed = {**short, "LOGOUT_MAX_TOKEN_LIFETIME": timedelta(days=30)}
+    assert find_problems(make_app(**fixed)) == {}
 
 
 @pytest.mark.parametrize("leeway", [61, timedelta(seconds=61), 60])
-def test_a_leeway_beyond_the_margin_is_found(
+def test_a_leeway_above_the_margin_is_reported(
     make_app: MakeApp, leeway: int | timedelta
 ) -> None:
     app = make_app(LOGOUT_PURGE_MARGIN=60, JWT_DECODE_LEEWAY=leeway)
     expected = (
-        "JWT_DECODE_LEEWAY is 0:01:01, so clocks may differ by that much, but"
-        " LOGOUT_PURGE_MARGIN is 0:01:00: a machine whose clock is ahead forgets a"
-        " revocation while others still take the token. Set LOGOUT_PURGE_MARGIN to"
-        " 0:01:01 or more, or the leeway to seconds."
+        "JWT_DECODE_LEEWAY allows clocks to differ by 0:01:01, but LOGOUT_PURGE_MARGIN is"
+        " only 0:01:00. A worker whose clock is ahead can delete a revocation while other"
+        " workers still accept the token. Set LOGOUT_PURGE_MARGIN to 0:01:01 or more, or"
+        " JWT_DECODE_LEEWAY to a few seconds."
     )
-    assert examine(app) == ({} if leeway == 60 else {"purge margin": expected})
+    assert find_problems(app) == ({} if leeway == 60 else {"purge margin": expected})
 
 
-def test_a_leeway_that_is_no_duration_is_found(make_app: MakeApp) -> None:
+def test_an_invalid_leeway_is_reported(make_app: MakeApp) -> None:
     app = make_app()
     app.config["JWT_DECODE_LEEWAY"] = "10"
     words = (
         "Invalid JWT_DECODE_LEEWAY: '10'. Expected a timedelta or a number of seconds,"
-        " from 0 to 365000 days"
+        " from 0 to 365000 days."
     )
-    assert examine(app) == {"token lifetimes": words, "purge margin": words}
+    assert find_problems(app) == {"token lifetimes": words, "purge margin": words}
 
 
 @pytest.mark.parametrize(
     ("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)]
 )
 @pytest.mark.parametrize("kind", [str, str.encode])
-def test_a_weak_secret_is_found(
+def test_a_short_signing_key_is_reported(
     make_app: MakeApp,
     algorithm: str,
     least: int,
@@ -297,20 +287,23 @@ def test_a_weak_secret_is_found(
     weak, strong = "é" + (least - 3) * "x", "é" + (least - 2) * "x"
     app = make_app(JWT_SECRET_KEY=kind(weak), JWT_ALGORITHM=algorithm)
     expected = (
-        f"the secret (JWT_SECRET_KEY, or else SECRET_KEY) has {least - 1} bytes:"
-        f" whoever has one token can guess it, and forge any. {algorithm} needs {least}"
-        " or more (RFC 7518 3.2): python -c 'import secrets;"
-        f" print(secrets.token_hex({least}))'"
+        f"The signing key (JWT_SECRET_KEY or SECRET_KEY) has only {least - 1} bytes, so"
+        " anyone who has a token may guess the key and forge tokens."
+        f" {algorithm} needs {least} bytes or more (RFC 7518, section 3.2). Make a key"
+        f" with: python -c 'import secrets; print(secrets.token_hex({least}))'"
     )
-    assert examine(app) == {"secret": expected}
+    assert find_problems(app) == {"signing key": expected}
     app = make_app(JWT_SECRET_KEY=kind(strong), JWT_ALGORITHM=algorithm)
-    assert examine(app) == {}
+    assert find_problems(app) == {}
 
 
-def test_a_secret_that_is_no_text_is_found(make_app: MakeApp) -> None:
-    words = "the secret (JWT_SECRET_KEY, or else SECRET_KEY) is of the type int."
-    expected = {"secret": f"{words} Make it a string or bytes."}
-    assert examine(make_app(JWT_SECRET_KEY=12345)) == expected
+def test_a_signing_key_of_the_wrong_type_is_reported(make_app: MakeApp) -> None:
+    expected = (
+        "Invalid signing key (JWT_SECRET_KEY or SECRET_KEY): a value of type int. Expected"
+        " a string or bytes."
+    )
+    app = make_app(JWT_SECRET_KEY=12345)
+    assert find_problems(app) == {"signing key": expected}
 
 
 @pytest.mark.parametrize(
@@ -319,33 +312,35 @@ def test_a_secret_that_is_no_text_is_found(make_app: MakeApp) -> None:
         (
             "HS256",
             "JWT_SECRET_KEY or flask SECRET_KEY must be set when using symmetric"
-            ' algorithm "HS256"',
+            ' algorithm "HS256".',
         ),
         (
             "RS256",
             "JWT_PUBLIC_KEY must be set to use asymmetric cryptography algorithm"
-            ' "RS256"',
+            ' "RS256".',
         ),
     ],
 )
-def test_a_missing_key_is_found(make_app: MakeApp, algorithm: str, words: str) -> None:
+def test_a_missing_key_is_reported(
+    make_app: MakeApp, algorithm: str, words: str
+) -> None:
     app = make_app(JWT_SECRET_KEY=None, JWT_ALGORITHM=algorithm)
-    assert examine(app) == {"secret": words}
+    assert find_problems(app) == {"signing key": words}
 
 
-def test_the_length_of_a_public_key_says_nothing(make_app: MakeApp) -> None:
-    assert examine(make_app(JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY="short")) == {}
+def test_the_length_of_a_public_key_does_not_matter(make_app: MakeApp) -> None:
+    assert find_problems(make_app(JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY="short")) == {}
 
 
-def test_a_key_loader_of_the_app_is_left_alone(make_app: MakeApp) -> None:
+def test_a_key_loader_of_the_app_is_not_called(make_app: MakeApp) -> None:
     app = make_app(JWT_SECRET_KEY=None)
     app.extensions["flask-jwt-extended"].decode_key_loader(lambda *_: "short")
-    assert examine(app) == {}
+    assert find_problems(app) == {}
 
 
 @pytest.fixture
 def logger(caplog: pytest.LogCaptureFixture) -> t.Iterator[logging.Logger]:
-    """The logger of the audit log, which a test may configure."""
+    """Return the logger of the audit log, and reset it after the test."""
     logger = logging.getLogger("flask_logout")
     caplog.set_level(logging.INFO)
     yield logger
@@ -355,20 +350,20 @@ def logger(caplog: pytest.LogCaptureFixture) -> t.Iterator[logging.Logger]:
 
 
 def audit_line(app: Flask) -> str:
-    """Read what ``flask logout check`` says of the audit log; it is no problem."""
-    status, stdout, _ = run(app, "check")
+    """Return the line of ``flask logout check`` about the audit log."""
+    status, stdout, _ = run_command(app, "check")
     assert status == 0
     return stdout.splitlines()[-1]
 
 
 SILENT_LOG = (
-    "note: audit log: this process discards INFO records of the logger flask_logout, so"
+    "note: audit log: This process discards INFO records of the logger flask_logout, so"
     " nothing records who revoked what. Configure logging before the app is created, for"
     " example with logging.basicConfig(level=logging.INFO)."
 )
 
 
-def test_an_audit_log_that_a_level_silences_is_noted(
+def test_an_audit_log_that_a_level_discards_is_noted(
     make_app: MakeApp, logger: logging.Logger
 ) -> None:
     assert audit_line(make_app()) == "ok: audit log"

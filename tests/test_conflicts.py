@@ -18,10 +18,10 @@ from werkzeug.routing import Rule
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 
+from .commands import find_problems
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import SECRET
-from .test_checks import examine
 from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
@@ -91,7 +91,7 @@ def assert_rejected(app: Flask, message: str) -> None:
         with pytest.raises(ConfigError) as caught:
             app.test_client().get("/")
         assert str(caught.value) == message
-    assert examine(app) == {"route": message}
+    assert find_problems(app) == {"route": message}
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -127,7 +127,7 @@ def test_similar_routes_are_accepted(bare: Flask) -> None:
     client = bare.test_client()
     assert log_out(client, make_pair(bare)).data == LOGGED_OUT
     assert client.get("/auth/logout").data == b"goodbye"
-    assert examine(bare) == {}
+    assert find_problems(bare) == {}
 
 
 def test_host_matching_is_accepted(tmp_path: Path) -> None:
@@ -200,16 +200,18 @@ def five_hundred(names: str) -> dict[str, str]:
 def test_frameworks_that_hide_the_401_are_reported(make_app: MakeApp) -> None:
     app = make_app()
     flask_restful.Api(app)
-    assert examine(app) == five_hundred("flask-restful")
+    assert find_problems(app) == five_hundred("flask-restful")
     flask_restx.Api(app, doc=False)
-    assert examine(app) == five_hundred("flask-restful and flask-restx")
+    assert find_problems(app) == five_hundred("flask-restful and flask-restx")
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    assert examine(app) == {}
+    assert find_problems(app) == {}
 
 
-def test_frameworks_with_a_handler_for_revoked_tokens_are_accepted(make_app: MakeApp) -> None:
+def test_frameworks_with_a_handler_for_revoked_tokens_are_accepted(
+    make_app: MakeApp,
+) -> None:
     app = make_app()
     flask_restful.Api(app, errors={"RevokedTokenError": {"status": 401}})
     api = flask_restx.Api(app, doc=False)
     api.errorhandler(RevokedTokenError)(lambda error: ({}, 401))
-    assert examine(app) == {}
+    assert find_problems(app) == {}

@@ -17,8 +17,8 @@ import flask_logout
 from flask_logout import audit
 from flask_logout import LogoutExtension
 from flask_logout import OutcomeUnknownError
-from flask_logout.config_values import LONGEST
 from flask_logout.config import Settings
+from flask_logout.config_values import LONGEST
 from flask_logout.exceptions import RETRY_AFTER
 
 from .conftest import MakeApp

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 
 from flask_logout.stores.sqlalchemy.topology import list_risks
 
+from .commands import find_problems
 from .conftest import MakeApp
 from .database_servers import GaleraServer
 from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .database_servers import ReplicaServer
 from .database_servers import StandbyServer
-from .test_checks import examine
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
@@ -72,10 +72,10 @@ def test_a_postgresql_standby_is_found(
             )
         )
         words = f"the PostgreSQL server is a standby: {READ_ONLY}"
-        assert examine(app) == {"store": words}
+        assert find_problems(app) == {"store": words}
         assert log_out(app.test_client(), make_pair(app)).status_code == 503
         standby.promote()
-        assert examine(app) == {}
+        assert find_problems(app) == {}
         assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
 
 
@@ -152,12 +152,12 @@ def test_a_read_only_mariadb_is_found(make_app: MakeApp) -> None:
             SQLALCHEMY_DATABASE_URI=server.url.set(username="app").render_as_string()
         )
         words = f"the server is read-only (read_only is on): {READ_ONLY}"
-        assert examine(app) == {"store": words}
+        assert find_problems(app) == {"store": words}
         assert log_out(app.test_client(), make_pair(app)).status_code == 503
         server.run("SET GLOBAL read_only = OFF")
-        assert examine(app) == {}
+        assert find_problems(app) == {}
         server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
-        assert examine(app) == {
+        assert find_problems(app) == {
             "store": "innodb_flush_log_at_trx_commit is 2: if the server crashes,"
             " logouts that were acknowledged are lost. Set it to 1."
         }
@@ -217,7 +217,7 @@ def test_no_check_reads_too_early_on_galera(
         make_app(SQLALCHEMY_DATABASE_URI=node.url.render_as_string()) for node in nodes
     ]
     for app in apps:
-        assert examine(app) == {}
+        assert find_problems(app) == {}
     pair = make_pair(apps[0])
     assert get_status(apps[1].test_client(), pair) == (200, 200)
     engine = sa.create_engine(nodes[1].url)

@@ -1,4 +1,4 @@
-"""The command line: ``flask logout …``."""
+"""The command line interface, ``flask logout``."""
 
 from __future__ import annotations
 

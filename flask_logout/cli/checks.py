@@ -1,4 +1,4 @@
-"""The checks of ``flask logout check``: what is wrong with an app, and what to do."""
+"""The checks of ``flask logout check``, which report problems and how to fix them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .. import blocklist
 from .. import clock
 from .. import conflicts
 from .. import jwt_settings
+from ..config_values import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config
@@ -23,82 +24,59 @@ from ..service import LogoutService
 from .printing import printable
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
-"""How far the store's clock may be from this machine's."""
+"""The largest difference between two clocks that is not reported."""
 
-_SECRET = "the secret (JWT_SECRET_KEY, or else SECRET_KEY)"
-# RFC 7518 3.2: at least as long as the hash.
-_SECRET_SIZES = {"HS256": 32, "HS384": 48, "HS512": 64}
+_SIGNING_KEY = "signing key (JWT_SECRET_KEY or SECRET_KEY)"
+# RFC 7518, section 3.2: a key is at least as long as the hash.
+_KEY_SIZES = {"HS256": 32, "HS384": 48, "HS512": 64}
 
-
-# What a token contains may be as long as a request.
+# An error may quote a token, which may be as long as a request.
 _LINE_SIZE = 500
 
 
 class Note(str):
-    """A finding that an operator should know but that is not a problem."""
+    """A finding that is not a problem."""
 
 
 Check = t.Callable[[LogoutService], t.Optional[str]]
-"""Returns what is wrong and what to do, in one line, or a :class:`Note`, or ``None``."""
+"""Returns a problem and how to fix it, in one line, or a :class:`Note`, or ``None``."""
 
 
 def run(check: Check, service: LogoutService) -> str | None:
-    """Run one check on the current app.
-
-    :param check: one of :data:`CHECKS`.
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, in one line, or ``None``.
-    """
+    """Run one check on the current app."""
     try:
         return check(service)
-    # What Flask-JWT-Extended, or our reading of it, makes of a setting that is wrong.
+    # Invalid JWT_* settings raise these exceptions.
     except (LogoutError, RuntimeError, TypeError) as e:
-        return first_line(e)
+        return f"{first_line(e)}."
 
 
 def first_line(error: Exception) -> str:
-    """Cut what an error says to one line; what drivers add is the statement.
+    """Return the first line of an error message, safe to print, without a full stop.
 
-    :param error: the error.
-    :returns: the first line, without a full stop, safe to print.
+    Database drivers put the SQL statement on the other lines.
     """
     lines = str(error).splitlines() or [type(error).__name__]
     return printable(lines[0][:_LINE_SIZE].rstrip(". "))
 
 
 def check_hook(service: LogoutService) -> str | None:
-    """Check that every protected route asks whether its token is revoked.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that the blocklist loader of Flask-Logout is installed."""
     return blocklist.problem_of(current_app)
 
 
 def check_route(service: LogoutService) -> str | None:
-    """Check that no other route of the app has the URL of the endpoint.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that no other route of the app has the URL of the logout endpoint."""
     return conflicts.problem_of_route(current_app)
 
 
 def check_errors(service: LogoutService) -> str | None:
-    """Check that an API framework leaves the response to a revoked token alone.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that no API framework turns the 401 for a revoked token into a 500."""
     return conflicts.problem_of_errors(current_app)
 
 
 def check_store(service: LogoutService) -> str | None:
-    """Check that the place where revocations are kept is there, and as it must be.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that the store can be reached and has the right table and settings."""
     try:
         return "; ".join(service.store.inspect().list_problems()) or None
     except StoreUnavailableError as e:
@@ -106,11 +84,7 @@ def check_store(service: LogoutService) -> str | None:
 
 
 def check_clock(service: LogoutService) -> str | None:
-    """Check that this machine and the store agree what time it is.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that the clocks of this machine and of the store agree."""
     before = clock.now()
     try:
         theirs = service.store.inspect().read_clock()
@@ -121,52 +95,46 @@ def check_clock(service: LogoutService) -> str | None:
         return None
     seconds = max(behind, ahead).total_seconds()
     return (
-        f"the store's clock is {seconds:.1f} seconds"
-        f" {'ahead of' if ahead > behind else 'behind'} this machine's: a token that a"
-        " machine with a fast clock issued can outlive a log-out-everywhere. Keep both"
-        " on NTP."
+        f"The store's clock is {seconds:.1f} seconds"
+        f" {'ahead of' if ahead > behind else 'behind'} this machine's. If the clocks of"
+        ' two workers differ, "log out everywhere" can miss tokens that were issued before'
+        " it. Keep all clocks on NTP."
     )
 
 
 def check_lifetimes(service: LogoutService) -> str | None:
-    """Check that tokens die, and not later than their revocations are forgotten.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that tokens expire before their revocations are deleted."""
     endless = " and ".join(x for x in LIFETIMES if read_lifetime(x) is None)
     if endless:
         return (
-            f"{endless}: such tokens never expire, so their revocations are never"
-            " forgotten, and the table only grows. Set a timedelta."
+            f"Some tokens never expire because of {endless}, so revocations are never"
+            " deleted and the table only grows. Set a timedelta."
         )
     longest = jwt_settings.retention(timedelta(0), None).max_lifetime
     kept = service.settings.max_token_lifetime
     if longest is not None and kept is not None and kept < longest:
         return (
-            f"LOGOUT_MAX_TOKEN_LIFETIME is {kept}, but tokens live for {longest}: the"
-            " revocation of a session or a user is forgotten while its tokens still"
-            f" live. Set it to {longest} or more, or leave it out."
+            f"LOGOUT_MAX_TOKEN_LIFETIME is {kept}, but tokens are valid for {longest}, so"
+            " the revocation of a session or a user is deleted while its tokens are still"
+            f" valid. Set it to {longest} or more, or remove it."
         )
     return _find_longer_lifetime(service)
 
 
 def _find_longer_lifetime(service: LogoutService) -> str | None:
-    """Find a revocation that was stored for tokens with a longer lifetime."""
     settings, now = service.settings, clock.now()
     kept = jwt_settings.retention(settings.purge_margin, settings.max_token_lifetime)
     end = kept.of_lifetime(now + CLOCK_TOLERANCE)
     try:
         last = service.store.inspect().read_last_expiry()
-    except StoreUnavailableError:
-        # The check of the store reports it.
+    except StoreUnavailableError:  # check_store() reports it
         return None
     if last is None or end is None or kept.max_lifetime is None or last <= end:
         return None
     days = math.ceil((kept.max_lifetime + (last - end)) / timedelta(days=1))
     return (
-        f"a stored revocation is kept until {last:%Y-%m-%d %H:%M} UTC, but by the present"
-        f" settings a new one is kept until {end:%Y-%m-%d %H:%M} UTC. A lifetime was"
+        f"A stored revocation is kept until {last:%Y-%m-%d %H:%M} UTC, but with the present"
+        f" settings a new one is kept only until {end:%Y-%m-%d %H:%M} UTC. A lifetime was"
         " shortened, or a token was issued with a longer one, so a revocation may be"
         " deleted while its tokens are still valid. Set LOGOUT_MAX_TOKEN_LIFETIME to"
         f" timedelta(days={days}) or more until the last of these tokens has expired."
@@ -174,70 +142,54 @@ def _find_longer_lifetime(service: LogoutService) -> str | None:
 
 
 def check_margin(service: LogoutService) -> str | None:
-    """Check that revocations outlast the differences of clocks that are tolerated.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that the purge margin covers the clock differences that the app allows."""
     margin = service.settings.purge_margin
     leeway = jwt_settings.retention(margin, margin).leeway
     if leeway <= margin:
         return None
     return (
-        f"JWT_DECODE_LEEWAY is {leeway}, so clocks may differ by that much, but"
-        f" LOGOUT_PURGE_MARGIN is {margin}: a machine whose clock is ahead forgets a"
-        " revocation while others still take the token. Set LOGOUT_PURGE_MARGIN to"
-        f" {leeway} or more, or the leeway to seconds."
+        f"JWT_DECODE_LEEWAY allows clocks to differ by {leeway}, but LOGOUT_PURGE_MARGIN is"
+        f" only {margin}. A worker whose clock is ahead can delete a revocation while other"
+        f" workers still accept the token. Set LOGOUT_PURGE_MARGIN to {leeway} or more, or"
+        " JWT_DECODE_LEEWAY to a few seconds."
     )
 
 
-def check_secret(service: LogoutService) -> str | None:
-    """Check that the key tokens are verified with is there and hard to guess.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
-    # What a loader of the app's own returns depends on the token.
+def check_signing_key(service: LogoutService) -> str | None:
+    """Check that the signing key is set and hard to guess."""
+    # The key that an app's loader returns may depend on the token.
     if has_own_key_loader():
         return None
     key: t.Any = config.decode_key
-    least = _SECRET_SIZES.get(config.algorithm, 0)
+    least = _KEY_SIZES.get(config.algorithm, 0)
     if not least:
         return None
     octets = key.encode() if isinstance(key, str) else key
     if not isinstance(octets, bytes):
-        kind = type(octets).__name__
-        return f"{_SECRET} is of the type {kind}. Make it a string or bytes."
+        return f"Invalid {_SIGNING_KEY}: {show_type(key)}. Expected a string or bytes."
     if len(octets) >= least:
         return None
     return (
-        f"{_SECRET} has {len(octets)} bytes: whoever has one token can guess it, and"
-        f" forge any. {config.algorithm} needs {least} or more (RFC 7518 3.2): python -c"
-        f" 'import secrets; print(secrets.token_hex({least}))'"
+        f"The {_SIGNING_KEY} has only {len(octets)} bytes, so anyone who has a token may"
+        f" guess the key and forge tokens. {config.algorithm} needs {least} bytes or more"
+        " (RFC 7518, section 3.2). Make a key with: python -c 'import secrets;"
+        f" print(secrets.token_hex({least}))'"
     )
 
 
 def check_audit_log(service: LogoutService) -> str | None:
-    """Check that the log lines about revocations go somewhere.
-
-    :param service: the service of the app.
-    :returns: what to do if this process discards them, or ``None``.
-    """
+    """Check that a log handler receives the audit log."""
     if audit.has_handler():
         return None
     return Note(
-        "this process discards INFO records of the logger flask_logout, so nothing"
+        "This process discards INFO records of the logger flask_logout, so nothing"
         " records who revoked what. Configure logging before the app is created, for"
         " example with logging.basicConfig(level=logging.INFO)."
     )
 
 
 def check_cookies(service: LogoutService) -> str | None:
-    """Check that browsers send the token cookies to the endpoint.
-
-    :param service: the service of the app.
-    :returns: what is wrong and what to do, or ``None``.
-    """
+    """Check that browsers send the token cookies to the endpoint."""
     if not (config.jwt_in_cookies and service.settings.endpoints):
         return None
     prefix = service.settings.url_prefix
@@ -257,13 +209,13 @@ def check_cookies(service: LogoutService) -> str | None:
 
 
 def _covers(cookie_path: str, url: str) -> bool:
-    """Whether a cookie is sent to a URL (RFC 6265, section 5.1.4)."""
+    """Whether browsers send a cookie to a URL (RFC 6265, section 5.1.4)."""
     return url == cookie_path or url.startswith(cookie_path.rstrip("/") + "/")
 
 
 def _unreachable(error: StoreUnavailableError) -> str:
     return (
-        f"the store did not answer ({first_line(error)}). Start it, or correct"
+        f"The store can't be reached ({first_line(error)}). Start it, or correct"
         " SQLALCHEMY_DATABASE_URI or LOGOUT_STORE_URI."
     )
 
@@ -276,9 +228,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("clock", check_clock),
     ("token lifetimes", check_lifetimes),
     ("purge margin", check_margin),
-    ("secret", check_secret),
+    ("signing key", check_signing_key),
     ("cookies", check_cookies),
     ("audit log", check_audit_log),
 )
-"""Every check after its name, in the order of the output: hook, route, errors, store,
-topology, clock, lifetimes, margin, secret, cookies, audit log."""
+"""The name and the function of each check, in the order of the output."""

@@ -20,7 +20,7 @@ from ..revocation import merge
 from ..revocation import Revocation
 from ..service import LogoutService
 from . import checks
-from .options import forget_all
+from .options import delete_expired
 from .options import identify
 from .options import is_json
 from .options import not_empty
@@ -32,8 +32,8 @@ from .printing import say
 from .printing import warn
 
 _NO_OBJECT = (
-    "JWT_VERIFY_SUB is False, so a token's subject may be an object, and no such token"
-    " was revoked. If the identities of this app are objects, pass the complete object as"
+    "JWT_VERIFY_SUB is False, so the subject of a token may be an object. No such token"
+    " was revoked. If the identities of this app are objects, pass the whole object as"
     " JSON."
 )
 
@@ -45,25 +45,26 @@ def _revoke(
     exception: str = "",
 ) -> None:
     service.revoke(merge(revocations), reason=record["reason"], actor=record["actor"])
-    # One line, also if several issuers make several revocations.
+    # Revocations of several issuers differ only in the issuer, which is not shown.
     for words in dict.fromkeys(map(describe, revocations)):
         say(f"Revoked {words}{exception}.")
 
 
 @click.group("logout", cls=AppGroup)
 def logout() -> None:
-    """Revoke tokens, and look after the revocations that are kept.
+    """Revoke tokens and manage the stored revocations.
 
-    A command that fails says why in one sentence and exits with status 1.
+    If a command fails, it prints the reason and exits with status 1.
     """
 
 
 @logout.command("init")
 @pass_service
 def _init(service: LogoutService, /) -> None:
-    """Create the table of revocations if it is missing.
+    """Create the table for revocations if it doesn't exist.
 
-    For an app without migrations. It doesn't change a table that exists.
+    Use it if the app has no migrations. It also adds missing indexes, and changes nothing
+    else in an existing table.
     """
     done = service.store.inspect().create()
     problem = checks.check_store(service)
@@ -77,10 +78,11 @@ def _init(service: LogoutService, /) -> None:
 def _purge(service: LogoutService, /) -> None:
     """Delete expired revocations.
 
-    Run it once a day. It deletes in small batches, so it can run at any time, also while
-    the app serves requests.
+    Run it once a day if LOGOUT_PURGE_EVERY is 0. It deletes in small batches, so you can
+    run it while the app serves requests.
     """
-    say(f"Deleted {forget_all(service, sys.stderr)} expired revocations.")
+    count = delete_expired(service, sys.stderr)
+    say(f"Deleted {count} expired revocation{'' if count == 1 else 's'}.")
 
 
 @logout.command("token")
@@ -89,7 +91,7 @@ def _purge(service: LogoutService, /) -> None:
     "--session",
     "is_whole",
     is_flag=True,
-    help="Revoke every token of its session, as a logout does.",
+    help="Revoke every token of its session, as the endpoint does.",
 )
 @record_options
 @pass_service
@@ -118,9 +120,9 @@ def _token(
 @record_options
 @pass_service
 def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
-    """Revoke every token of one login.
+    """Revoke every token of one session.
 
-    SID is the sid claim of its tokens. Tokens that a later refresh makes are revoked too.
+    SID is the sid claim of its tokens. Tokens from later refreshes are revoked as well.
     """
     _revoke(service, service.make.of_session(sid), record)
 
@@ -131,13 +133,13 @@ def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
     "--keep-session",
     metavar="SID",
     callback=not_empty,
-    help="Keep one login: the sid claim of its tokens.",
+    help="Don't revoke the session with this sid claim.",
 )
 @click.option(
     "--subject",
     "is_subject",
     is_flag=True,
-    help="IDENTITY is the sub claim of the tokens. Don't call user_identity_loader.",
+    help="Use IDENTITY as the sub claim of the tokens, without user_identity_loader.",
 )
 @record_options
 @pass_service
@@ -149,10 +151,10 @@ def _user(
     is_subject: bool,
     **record: str | None,
 ) -> None:
-    """Log a user out everywhere: revoke all of a user's tokens.
+    """Log a user out everywhere by revoking all of their tokens.
 
-    IDENTITY is what the app passes to create_access_token. The command calls the app's
-    user_identity_loader, if it has one. The user may have been deleted.
+    IDENTITY is what the app passes to create_access_token(). The command calls the app's
+    user_identity_loader, if it has one. It also works for a user who has been deleted.
     """
     subject = identity if is_subject else identify(identity)
     names = dict.fromkeys((subject, *objects_in(subject)))
@@ -168,14 +170,15 @@ def _user(
 @logout.command("everyone")
 @click.confirmation_option(
     prompt="Every user will have to log in again. Revoke all tokens?",
-    help="Do not ask whether to go on.",
+    help="Don't ask for confirmation.",
 )
 @record_options
 @pass_service
 def _everyone(service: LogoutService, /, **record: str | None) -> None:
     """Revoke all tokens of all users.
 
-    Use it after a leak, for example. It revokes every token that exists now.
+    Every user has to log in again. If a signing key has leaked, replace the key first,
+    because anyone who has it can sign new tokens.
     """
     _revoke(service, service.make.of_everyone(), record)
 
@@ -184,10 +187,10 @@ def _everyone(service: LogoutService, /, **record: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_service
 def _stats(service: LogoutService, /, as_json: bool) -> None:
-    """Count the stored revocations by what they revoke.
+    """Count the stored revocations of each kind.
 
-    Live revocations are still needed. The next purge deletes expired ones. Oldest and
-    newest are the times, in UTC, at which the first and the last one was stored.
+    Live revocations are still needed. Expired ones are deleted by the next purge. Oldest
+    and newest say when the first and the last revocation was stored, in UTC.
     """
     tallies = service.store.inspect().count_kinds(clock.now())
     if as_json:
@@ -196,7 +199,7 @@ def _stats(service: LogoutService, /, as_json: bool) -> None:
         return
     click.echo(f"{'kind':8} {'live':>9} {'expired':>9}  {'oldest':19}  newest")
     for kind, x in tallies.items():
-        # To the second, without the offset of UTC.
+        # Cut off the fraction of a second and the offset.
         oldest, newest = (str(at or "-")[:19] for at in (x.oldest, x.newest))
         click.echo(f"{kind:8} {x.live:9} {x.expired:9}  {oldest:19}  {newest}")
 
@@ -206,8 +209,8 @@ def _stats(service: LogoutService, /, as_json: bool) -> None:
 def _check(service: LogoutService, /) -> None:
     """Report problems with the setup of the app and how to fix them.
 
-    Prints one line per check: ok, note or problem. The exit status is 1 if there is a
-    problem, so that a deployment can depend on it.
+    Prints one line per check: ok, note, or problem. Exits with status 1 if there is a
+    problem, so you can run it as a step of a deployment.
     """
     problems = 0
     for name, check in checks.CHECKS:
@@ -219,7 +222,9 @@ def _check(service: LogoutService, /) -> None:
         problems += not is_note
         say(f"{'note' if is_note else 'problem'}: {name}: {finding}")
     if problems:
-        raise click.ClickException(f"problems found: {problems}.")
+        raise click.ClickException(
+            f"Found {problems} problem{'' if problems == 1 else 's'}."
+        )
 
 
 @logout.command("openapi")
@@ -239,7 +244,9 @@ def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> Non
     """
     settings = service.settings
     if not settings.endpoints:
-        raise click.ClickException("LOGOUT_ENDPOINTS is empty: there is no endpoint.")
+        raise click.ClickException(
+            "LOGOUT_ENDPOINTS is empty, so there is no endpoint."
+        )
     document = openapi(
         version=version,
         url_prefix=settings.url_prefix,

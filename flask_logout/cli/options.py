@@ -1,4 +1,4 @@
-"""What the commands of ``flask logout`` share: the state, the record, and failing."""
+"""Options, arguments, and error handling that the commands share."""
 
 from __future__ import annotations
 
@@ -27,41 +27,29 @@ P = t.ParamSpec("P")
 def pass_service(
     command: t.Callable[t.Concatenate[LogoutService, P], None],
 ) -> t.Callable[P, None]:
-    """Give a command the state of the app, and let it fail with a sentence.
-
-    :param command: the command, which runs in an app context.
-    :returns: the same without its first parameter.
-    """
+    """Pass the service of the current app to a command, and handle its errors."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with _failing_in_words(), _off_the_terminal():
+        with _errors_as_messages(), _log_lines_hidden():
             command(get_service(), *args, **kwargs)
 
     return run
 
 
 def record_options(command: t.Callable[P, None]) -> t.Callable[P, None]:
-    """Give a command that revokes the options ``--reason`` and ``--actor``.
-
-    :param command: the command.
-    :returns: the command.
-    """
-    actor = click.option("--actor", help="Who revokes, for the record.")
-    reason = click.option("--reason", help="Why, for the record.")
+    """Add the options ``--reason`` and ``--actor`` to a command that revokes."""
+    actor = click.option("--actor", help="Who revokes. It is stored and logged.")
+    reason = click.option("--reason", help="Why. It is stored and logged.")
     return reason(actor(command))
 
 
 def not_empty(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> str | None:
-    """Refuse what a shell makes of a variable that is not set.
+    """Reject an empty value, such as that of a shell variable that is not set.
 
-    :param context: the command's.
-    :param parameter: which parameter it is.
-    :param value: what was given, ``None`` for nothing.
-    :returns: the same.
-    :raises click.ClickException: it is empty or blank.
+    :raises click.ClickException: the value is empty or blank.
     """
     if value is not None and not value.strip():
         name = parameter.get_error_hint(context)
@@ -70,15 +58,14 @@ def not_empty(
 
 
 def identify(identity: str) -> str:
-    """Turn an identity into the subject of its tokens, with the app's loader.
+    """Turn an identity into a subject with the app's ``user_identity_loader``.
 
-    :param identity: what somebody typed.
-    :returns: the subject.
-    :raises click.ClickException: the loader takes something else than a text.
+    :raises click.ClickException: the loader fails, for example because it expects an
+        object instead of a string.
     """
     try:
         return tokens.subject_for(identity)
-    except Exception as e:  # noqa: B902  whatever the app's loader raises
+    except Exception as e:  # noqa: B902  the app's loader may raise anything
         raise click.ClickException(
             "user_identity_loader failed for this IDENTITY"
             f" ({type(e).__name__}: {first_line(e)}), so nothing was revoked. Pass the sub"
@@ -87,11 +74,7 @@ def identify(identity: str) -> str:
 
 
 def is_json(subject: str) -> bool:
-    """Tell whether a subject is JSON, as that of an object or a number is.
-
-    :param subject: the subject.
-    :returns: whether it can be parsed.
-    """
+    """Tell whether a subject can be parsed as JSON."""
     try:
         json.loads(subject)
     except (ValueError, RecursionError):
@@ -100,10 +83,10 @@ def is_json(subject: str) -> bool:
 
 
 def objects_in(subject: str) -> list[str]:
-    """Spell a subject as tokens do whose subject is the object that it describes.
+    """Return the canonical JSON of a subject that is an object or an array.
 
-    :param subject: what somebody typed.
-    :returns: the canonical JSON, if this is an object that a valid token may carry.
+    Tokens with such a subject are revoked by its canonical JSON. The list is empty for any
+    other subject, and if no valid token can have an object as its subject.
     """
     value = json.loads(subject) if is_json(subject) else None
     if isinstance(value, (dict, list)) and tokens.accepts_objects():
@@ -111,12 +94,10 @@ def objects_in(subject: str) -> list[str]:
     return []
 
 
-def forget_all(service: LogoutService, output: t.TextIO) -> int:
-    """Purge, with a progress bar if it takes long and somebody watches.
+def delete_expired(service: LogoutService, output: t.TextIO) -> int:
+    """Delete expired revocations, and return how many there were.
 
-    :param service: the service of the app.
-    :param output: where the bar goes, if that is a terminal.
-    :returns: how many revocations were deleted.
+    If the output is a terminal and there is more than one batch, show a progress bar.
     """
     batches = service.purge()
     if not output.isatty():
@@ -133,21 +114,21 @@ def forget_all(service: LogoutService, output: t.TextIO) -> int:
 
 
 @contextmanager
-def _failing_in_words() -> t.Iterator[None]:
+def _errors_as_messages() -> t.Iterator[None]:
     try:
         yield
     except StoreUnavailableError as e:
         problem = checks.check_store(get_service())
-        words = f"the store did not answer ({first_line(e)}). Try again."
-        raise click.ClickException(problem or words) from e
-    # Flask-JWT-Extended raises RuntimeError for a setting that is wrong or missing.
+        message = f"The store failed ({first_line(e)}). Try again."
+        raise click.ClickException(problem or message) from e
+    # Flask-JWT-Extended raises RuntimeError for an invalid or missing setting.
     except (LogoutError, RuntimeError) as e:
         raise click.ClickException(f"{first_line(e)}.") from e
 
 
 @contextmanager
-def _off_the_terminal() -> t.Iterator[None]:
-    """Keep the log from where it goes while the app has said nothing about it."""
+def _log_lines_hidden() -> t.Iterator[None]:
+    # Keep our log lines off logging's last-resort handler, which writes to stderr.
     logger, handler = logging.getLogger("flask_logout"), logging.NullHandler()
     logger.addHandler(handler)
     try:

@@ -1,4 +1,4 @@
-"""Printing on a terminal what may come from outside, such as the claims of a token."""
+"""Prints untrusted text, such as the claims of a token, safely on a terminal."""
 
 from __future__ import annotations
 
@@ -10,42 +10,29 @@ from ..revocation import Revocation
 
 
 def printable(text: str) -> str:
-    """Replace the characters that a terminal would obey or that hide others.
-
-    :param text: any text.
-    :returns: the text without control, formatting and unassigned characters.
-    """
+    """Replace control, formatting, and unassigned characters."""
     return "".join(x if x.isprintable() else "\N{REPLACEMENT CHARACTER}" for x in text)
 
 
 def say(text: str) -> None:
-    """Print a line, whatever its characters and the encoding of the terminal are.
-
-    :param text: the line.
-    """
+    """Print a line. Escape the characters that the terminal can't encode."""
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding))
 
 
 def warn(text: str) -> None:
-    """Print a warning on standard error.
-
-    :param text: what is wrong and what to do.
-    """
+    """Print a warning to standard error."""
     click.echo(f"Warning: {printable(text)}", err=True)
 
 
 def describe(revocation: Revocation) -> str:
-    """Say what a revocation revokes.
-
-    :param revocation: the revocation.
-    :returns: words that complete "Revoked …".
-    """
+    """Say what a revocation revokes, in words that complete "Revoked …"."""
     name, subject = revocation.token_id, revocation.subject
     of_subject = "" if subject is None else f" of subject {subject}"
     if revocation.kind == "token":
-        named = f"token {name}" if name else "token without a jti"
-        return named + of_subject
+        return (
+            f"token {name}{of_subject}" if name else f"a token{of_subject} without jti"
+        )
     if revocation.kind == "session":
         return f"every token of session {name}{of_subject}"
     whose, cutoff = of_subject or " of every user", str(revocation.cutoff)
