@@ -139,7 +139,7 @@ def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
     "--subject",
     "is_subject",
     is_flag=True,
-    help="Use IDENTITY as the sub claim of the tokens, without user_identity_loader.",
+    help="Use IDENTITY as the tokens' sub claim. Don't call user_identity_loader.",
 )
 @record_options
 @pass_service
@@ -189,8 +189,8 @@ def _everyone(service: LogoutService, /, **record: str | None) -> None:
 def _stats(service: LogoutService, /, as_json: bool) -> None:
     """Count the stored revocations of each kind.
 
-    Live revocations are still needed. Expired ones are deleted by the next purge. Oldest
-    and newest say when the first and the last revocation was stored, in UTC.
+    Live revocations are still needed. The next purge deletes the expired ones. Oldest and
+    newest are the times, in UTC, when the first and the last revocation was stored.
     """
     tallies = service.store.inspect().count_kinds(clock.now())
     if as_json:
