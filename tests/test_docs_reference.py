@@ -247,8 +247,10 @@ def test_every_option_is_documented(make_app: MakeApp) -> None:
         text = sections[name]
         if options.pop("--reason", None):
             assert options.pop("--actor")
-        documented = re.findall(r"(?m)^`(--[\w-]+)[^`]*`\n    ((?:.+\n)+)", text)
-        assert {x: squeeze(y) for x, y in documented} == options
+        documented = dict(re.findall(r"(?m)^`(--[\w-]+)[^`]*`\n    ((?:.+\n)+)", text))
+        assert documented.keys() == options.keys()
+        for option, meaning in options.items():
+            assert squeeze(documented[option]).startswith(str(meaning))
     for option in ("--reason TEXT", "--actor TEXT"):
         assert f"\n`{option}`\n" in everywhere
 

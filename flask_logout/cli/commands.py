@@ -28,7 +28,9 @@ from .options import objects_in
 from .options import pass_service
 from .options import record_options
 from .printing import describe
+from .printing import pluralize
 from .printing import say
+from .printing import show_tallies
 from .printing import warn
 
 _NO_OBJECT = (
@@ -82,7 +84,7 @@ def _purge(service: LogoutService, /) -> None:
     run it while the app serves requests.
     """
     count = delete_expired(service, sys.stderr)
-    say(f"Deleted {count} expired revocation{'' if count == 1 else 's'}.")
+    say(f"Deleted {pluralize(count, 'expired revocation')}.")
 
 
 @logout.command("token")
@@ -158,9 +160,8 @@ def _user(
     """
     subject = identity if is_subject else identify(identity)
     names = dict.fromkeys((subject, *objects_in(subject)))
-    made = [
-        x for y in names for x in service.make.of_subject(y, keep_session=keep_session)
-    ]
+    make = service.make.of_subject
+    made = [x for y in names for x in make(y, keep_session=keep_session)]
     kept = "" if keep_session is None else f", except session {keep_session}"
     _revoke(service, made, record, kept)
     if not service.config.get("JWT_VERIFY_SUB", True) and not is_json(subject):
@@ -196,12 +197,8 @@ def _stats(service: LogoutService, /, as_json: bool) -> None:
     if as_json:
         rows = {kind: vars(tally) for kind, tally in tallies.items()}
         click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))
-        return
-    click.echo(f"{'kind':8} {'live':>9} {'expired':>9}  {'oldest':19}  newest")
-    for kind, x in tallies.items():
-        # Cut off the fraction of a second and the offset.
-        oldest, newest = (str(at or "-")[:19] for at in (x.oldest, x.newest))
-        click.echo(f"{kind:8} {x.live:9} {x.expired:9}  {oldest:19}  {newest}")
+    else:
+        show_tallies(tallies)
 
 
 @logout.command("check")
@@ -222,9 +219,7 @@ def _check(service: LogoutService, /) -> None:
         problems += not is_note
         say(f"{'note' if is_note else 'problem'}: {name}: {finding}")
     if problems:
-        raise click.ClickException(
-            f"Found {problems} problem{'' if problems == 1 else 's'}."
-        )
+        raise click.ClickException(f"Found {pluralize(problems, 'problem')}.")
 
 
 @logout.command("openapi")
@@ -244,9 +239,7 @@ def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> Non
     """
     settings = service.settings
     if not settings.endpoints:
-        raise click.ClickException(
-            "LOGOUT_ENDPOINTS is empty, so there is no endpoint."
-        )
+        raise click.ClickException("LOGOUT_ENDPOINTS is empty. No endpoint exists.")
     document = openapi(
         version=version,
         url_prefix=settings.url_prefix,

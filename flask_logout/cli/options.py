@@ -39,8 +39,12 @@ def pass_service(
 
 def record_options(command: t.Callable[P, None]) -> t.Callable[P, None]:
     """Add the options ``--reason`` and ``--actor`` to a command that revokes."""
-    actor = click.option("--actor", help="Who revokes the tokens. It is stored and logged.")
-    reason = click.option("--reason", help="Why the tokens are revoked. It is stored and logged.")
+    actor = click.option(
+        "--actor", help="Who revokes the tokens. It is stored and logged."
+    )
+    reason = click.option(
+        "--reason", help="Why the tokens are revoked. It is stored and logged."
+    )
     return reason(actor(command))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import typing as t
 
 import click
 
+from ..revocation import Kind
 from ..revocation import Revocation
+from ..stores import Tally
 
 
 def printable(text: str) -> str:
@@ -23,6 +26,20 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning to standard error."""
     click.echo(f"Warning: {printable(text)}", err=True)
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Write a number with a noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def show_tallies(tallies: t.Mapping[Kind, Tally]) -> None:
+    """Print a table of the numbers of revocations."""
+    click.echo(f"{'kind':8} {'live':>9} {'expired':>9}  {'oldest':19}  newest")
+    for kind, x in tallies.items():
+        # Cut off the fraction of a second and the offset.
+        oldest, newest = (str(at or "-")[:19] for at in (x.oldest, x.newest))
+        click.echo(f"{kind:8} {x.live:9} {x.expired:9}  {oldest:19}  {newest}")
 
 
 def describe(revocation: Revocation) -> str:
