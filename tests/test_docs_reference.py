@@ -305,7 +305,7 @@ def test_the_receiver_of_the_page_hears_of_a_logout(
 ) -> None:
     app = make_app()
     names = run("reference/events.rst", app=app)
-    assert names["count_logout"]
+    assert names["log_goodbye"]
     caplog.set_level(logging.INFO)
     assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
     assert "ada logged out" in caplog.messages
