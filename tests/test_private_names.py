@@ -59,7 +59,7 @@ def test_flask_jwt_extended_keeps_the_token_in_g() -> None:
         "_jwt_extended_jwt_header",
         "_jwt_extended_jwt_location",
         "_jwt_extended_jwt_user",
-    ], "adapt forget_token() in flask_logout/jwt_extended.py"
+    ], "adapt clear_token() in flask_logout/jwt_extended.py"
 
 
 def test_an_engine_has_what_the_connections_need() -> None:
