@@ -1,4 +1,4 @@
-"""Where revocations are kept: the protocol that every engine fulfils."""
+"""The protocols that every store of revocations implements."""
 
 from __future__ import annotations
 
@@ -19,175 +19,169 @@ if t.TYPE_CHECKING:
 
 
 LONGEST_WRITE = timedelta(seconds=10)
-"""How long a write may take, from before its statement to after its commit."""
+"""The longest time from the start of a write to the end of its commit. In-memory mirrors
+can miss a write that takes longer."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of what a store keeps, for an in-memory mirror.
+    """A batch of revocation keys that an in-memory mirror reads from a store.
 
-    Pages come in runs. A run ends with the first page that has no more behind it.
+    A run is a sequence of pages that ends with the first one whose ``has_more`` is
+    ``False``.
     """
 
     keys: t.Sequence[bytes]
     """Keys that may be revoked."""
 
     cursor: object
-    """Where the next page begins. Only the store knows what is in it."""
+    """Pass this to :meth:`Store.changes` to read the next page. Opaque to callers."""
 
     has_more: bool
-    """Whether the run goes on. ``False``: this run and those before it have every key
-    that the store acknowledged before the first page of this run was read."""
+    """Whether the run continues. If ``False``, this run and the earlier ones together
+    contain every key that the store acknowledged before it read the first page of this
+    run."""
 
     total: int | None = None
-    """On the first page of all keys, about how many there are. A store that cannot tell
-    what changed starts over and sets it again."""
+    """The approximate number of keys in the store, on the first page of a full scan. A
+    store that can't tell what changed scans everything again and sets this again."""
 
 
 class Store(t.Protocol):
-    """Four verbs, and a look from outside.
+    """Stores revocations for all workers of an app.
 
-    Each raises :exc:`.StoreUnavailableError` where it cannot know.
+    Every method raises :exc:`.StoreUnavailableError` if the store doesn't answer.
     """
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
-        """Store them all, or none. They are committed when this returns.
+        """Store all of the revocations or none, and commit them.
 
-        Adding one twice changes nothing. If two have the same key, the later cutoff and
-        the later ``expires_at`` are stored.
-
-        :param revocations: what to store.
+        Adding a revocation twice changes nothing. If two have the same key, the later
+        cutoff and the later ``expires_at`` are stored.
         """
 
     def join(self, session: AppSession) -> Joined:
-        """Join the transaction of a session of the app, without a flush.
+        """Join the transaction of one of the app's database sessions, without a flush.
 
-        :param session: the session.
-        :returns: what stores revocations in that transaction.
         :raises ConfigError: the session is connected to another database, or the store
-            is no database of the app's.
+            isn't in one of the app's databases.
         """
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
     ) -> list[Revocation]:
-        """Find what is revoked under any of these keys, in one round trip.
+        """Find the revocations under any of these keys, in one round trip.
 
         :param keys: 1 or more keys.
-        :param subject: whose token they belong to, ``None`` where nobody is named; a
-            store on many servers needs it to know which of them to ask.
-        :returns: the revocations, in no order.
+        :param subject: the subject of the token that the keys belong to, or ``None`` if
+            it has none. A store that is spread over several servers needs the subject
+            to choose a server.
+        :returns: the revocations, in no particular order.
         """
 
     def changes(self, cursor: object | None) -> Page:
-        """Read a page of what changed since a cursor, for an in-memory mirror.
+        """Read a page of the keys that changed since a cursor, for an in-memory mirror.
 
-        Nothing is missed, see :attr:`Page.has_more`. A key may come twice.
+        No key is missed, see :attr:`Page.has_more`. A key may occur twice.
 
-        :param cursor: the cursor of the page before; ``None``: from the beginning, all
-            that is live.
-        :returns: the page.
+        :param cursor: the cursor of the previous page, or ``None`` to read all current
+            keys from the beginning.
         """
 
     def purge(self, now: datetime, *, batch: int) -> int:
-        """Forget some of what no living token needs.
+        """Delete expired revocations, at most ``batch`` of them.
 
-        :param now: the present, aware UTC.
-        :param batch: how many to forget at most, 1 or more.
-        :returns: how many were forgotten; fewer than ``batch``: no more are left.
+        :param now: the current time, aware UTC.
+        :param batch: the largest number to delete, 1 or more.
+        :returns: the number deleted. If it is less than ``batch``, none are left.
         """
 
     def inspect(self) -> Inspection:
-        """Give what the command line asks of a store.
-
-        :returns: the store seen from outside.
-        """
+        """Return the administrative view of this store."""
 
 
 class Joined(t.Protocol):
-    """A store that writes in a transaction of the app."""
+    """Stores revocations in a transaction that the app controls."""
 
     is_certain: bool
-    """Whether checks certainly find what it writes. If not, the session may be
-    connected to another server."""
+    """Whether the writes certainly go to the server that checks read from. If not, the
+    database session may be connected to another server."""
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
-        """Store them all, or none. The app commits them, or rolls them back.
-
-        :param revocations: what to store.
-        """
+        """Store all of the revocations or none. The app commits or rolls back."""
 
     def around_commit(
         self, *, before: t.Callable[[], None], after: t.Callable[[], None]
     ) -> None:
-        """Call back around the commit of what has been stored, unless it is undone.
+        """Call back around the commit of the stored revocations.
 
-        :param before: what to call right before the commit.
-        :param after: what to call right after it.
+        Neither function is called if the app rolls back.
+
+        :param before: is called right before the commit.
+        :param after: is called right after the commit.
         """
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a store holds of one kind of revocation."""
+    """Counts the revocations of one kind in a store."""
 
     live: int = 0
-    """How many are still needed."""
+    """The number that have not expired."""
 
     expired: int = 0
-    """How many may be forgotten."""
+    """The number that have expired, so that they may be deleted."""
 
     oldest: datetime | None = None
-    """When the first was kept, by the store's clock, aware UTC; ``None``: none."""
+    """When the first one was stored, by the store's clock, aware UTC."""
 
     newest: datetime | None = None
-    """When the last was kept, by the store's clock, aware UTC; ``None``: none."""
+    """When the last one was stored, by the store's clock, aware UTC."""
 
 
 class Inspection(t.Protocol):
-    """What the command line asks of a store. Each raises as the four verbs do."""
+    """The administrative view of a store, for the command line and for tests.
+
+    Every method raises :exc:`.StoreUnavailableError` if the store doesn't answer.
+    """
 
     place: str
-    """What the store is called in messages, without credentials."""
+    """The name of the store in messages, without credentials."""
 
     def create(self) -> str:
         """Create the table if it is missing.
 
-        :returns: what it did, in a sentence.
+        :returns: a sentence that says what was done.
         """
 
     def clear(self) -> None:
-        """Forget everything, for the tests of apps alone."""
+        """Delete every revocation. Only the tests of apps use this."""
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
-        """Count what is kept, kind by kind; it reads everything.
+        """Count the revocations of each kind. This reads all of them.
 
-        :param now: the present, aware UTC.
-        :returns: a tally for each :data:`.Kind`, empty ones included.
+        :param now: the current time, aware UTC.
+        :returns: a tally for every :data:`.Kind`.
         """
 
     def count_expired(self, now: datetime) -> int:
-        """Count what may be forgotten.
+        """Count the revocations that have expired.
 
-        :param now: the present, aware UTC.
-        :returns: how many revocations no living token needs.
+        :param now: the current time, aware UTC.
         """
 
     def read_clock(self) -> datetime:
-        """Read the clock of the store.
-
-        :returns: its present, aware UTC.
-        """
+        """Read the current time of the store, aware UTC."""
 
     def read_last_expiry(self) -> datetime | None:
-        """Read until when the revocation that is kept longest is kept.
+        """Read when the revocation with the longest retention expires.
 
-        :returns: aware UTC. ``None``: none has an end, or the store cannot tell without
-            reading everything.
+        :returns: aware UTC, or ``None`` if no revocation expires, or if the store can't
+            tell without reading all of them.
         """
 
     def list_problems(self) -> list[str]:
-        """Say what is wrong with the place where revocations are kept.
+        """List what is wrong with the configuration of the store.
 
-        :returns: what is wrong and what to do, a line each; nothing where all is well.
+        :returns: a line for each problem, which says what to do.
         """

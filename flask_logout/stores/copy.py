@@ -1,4 +1,4 @@
-"""A copy of the revocation keys of a store, in a Bloom filter."""
+"""The Bloom filter of an in-memory mirror."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ try:
     from rbloom import Bloom
 except ImportError as e:
     raise ConfigError(
-        "LOGOUT_MAX_STALENESS is set, but the library that it needs, rbloom, is not"
-        " installed. Run pip install 'flask-logout[mirror]', or leave the setting out."
+        "LOGOUT_MAX_STALENESS needs the package rbloom, which isn't installed. Run"
+        " `pip install 'flask-logout[mirror]'`, or remove LOGOUT_MAX_STALENESS."
     ) from e
 
 FALSE_POSITIVES = 0.001
-"""The share of keys that are not revoked and cost a round trip nevertheless."""
+"""The share of keys that are not revoked but still cost a round trip."""
 
 MIN_CAPACITY = 100_000
-"""The least number of keys that a copy has room for. They take 180 kilobytes."""
+"""The smallest capacity of a copy, in keys. It takes 180 kilobytes of memory."""
 
 HEADROOM = 1.05
-"""The capacity of a new copy, as a multiple of the keys that it is made for."""
+"""The capacity of a new copy, as a multiple of the expected number of keys."""
 
 
 class Copy:
-    """The keys of a store, read in runs of pages.
+    """A copy of the revocation keys of a store, read in runs of pages.
 
-    Readers take no lock. Nothing interrupts rbloom while it hashes, because the hash of
-    bytes runs no Python. The keys are digests already.
+    Readers take no lock. They don't need one, because hashing bytes runs no Python code,
+    so no other thread can run inside rbloom.
     """
 
     def __init__(self, born_at: float, expected: int = 0) -> None:
         self.filter = Bloom(1, FALSE_POSITIVES)
         self.born_at = born_at
-        # The copy has everything that the store acknowledged before this.
+        # The copy contains every key that the store acknowledged before this instant.
         self.synced_at = -math.inf
-        # A check before this needs nothing but the filter.
+        # Until this instant, a check needs nothing but the filter.
         self.settled_until = -math.inf
-        # Whether a run of pages has begun and not ended, or none has begun.
+        # Whether a run is in progress, or the first run hasn't begun.
         self.is_behind = True
-        # How many keys the first run had.
+        # The number of keys in the first run.
         self.scanned = 0
         self._is_filled = False
         self._run_began_at: float | None = None
@@ -59,7 +59,7 @@ class Copy:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a new copy would be complete sooner than this one."""
+        """Whether a new copy would be complete before this one catches up."""
         is_long = self._run_length > max(self.scanned, MIN_CAPACITY)
         return self.is_behind and self._is_filled and (self.is_full or is_long)
 
@@ -68,13 +68,13 @@ class Copy:
         return [key for key in keys if key in seen]
 
     def insert(self, keys: t.Iterable[bytes]) -> None:
-        # A key that comes twice takes no room.
+        # A key that is in the filter already takes no capacity.
         new = {key for key in keys if key not in self.filter}
         self.filter.update(new)
         self._count += len(new)
 
     def read(self, store: Store, clock: Clock) -> None:
-        """Read one page. A page that fails can be read again."""
+        """Read the next page. If this raises, the page can be read again."""
         asked_at = clock()
         page = store.changes(self._cursor)
         if self._run_began_at is None:
@@ -82,7 +82,7 @@ class Copy:
         if self._cursor is None:
             self._make_room(page.total or 0)
         elif page.total is not None:
-            # The store starts over. The keys stay because checks use them.
+            # The store scans everything again. Keep the keys, because checks use them.
             self._is_filled, self._run_length = False, 0
         self.insert(page.keys)
         self._cursor = page.cursor
@@ -98,7 +98,7 @@ class Copy:
 
     def _end_run(self, began_at: float) -> None:
         if not self._is_filled:
-            # A full filter counts too few new keys, so this counts what was read.
+            # _count undercounts once the filter saturates, so count scanned keys.
             self._is_filled, self.scanned = True, self._run_length
-        # Later pages may lack what the store acknowledged after the first one.
+        # The run may lack keys that the store acknowledged after the first page.
         self.synced_at, self._run_began_at = began_at, None

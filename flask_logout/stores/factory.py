@@ -1,4 +1,4 @@
-"""Which store an app gets, by its settings."""
+"""Create the store that the settings of an app select."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ def open_store(
     find_database: t.Callable[[], AppDatabase],
     folder: str,
 ) -> Store:
-    """Open the store that the settings of an app ask for; nothing is connected yet.
+    """Create the store that the settings of an app select, without connecting to it.
 
-    Only the libraries of that store are imported.
+    Only the libraries that this store needs are imported.
 
-    :param settings: the settings of the app.
     :param find_database: returns the app's own database.
-    :param folder: the folder of relative paths of SQLite files.
-    :returns: the store, with the in-memory mirror if that is enabled.
-    :raises ConfigError: a setting names what is not there, or is not supported.
+    :param folder: relative paths of SQLite files start here.
+    :returns: the store, inside an in-memory mirror if that is enabled.
+    :raises ConfigError: a setting is invalid or not supported.
     """
     uri = settings.store_uri
     is_redis = (uri or "").partition(":")[0].partition("+")[0] in _REDIS
@@ -65,7 +64,7 @@ def open_store(
 
 
 def _check(settings: Settings, is_redis: bool) -> None:
-    """Check the settings that depend on the store, or on each other."""
+    """Check the settings that depend on the store or on each other."""
     if settings.redis_wait and not is_redis:
         raise ConfigError(
             f"Invalid LOGOUT_REDIS_WAIT: {settings.redis_wait}. It needs a Redis URL in"

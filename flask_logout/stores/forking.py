@@ -1,7 +1,7 @@
-"""What a forked worker must make anew: locks, and whatever is connected to a server.
+"""Locks and one-time setup that a forked worker does not inherit.
 
-The process id decides, not :func:`os.register_at_fork`, because uWSGI forks its workers
-without running those hooks unless ``py-call-osafterfork`` is set.
+These compare process ids instead of using :func:`os.register_at_fork`, because uWSGI
+doesn't run those hooks when it forks its workers, unless ``py-call-osafterfork`` is set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import typing as t
 
 
 class ProcessLock:
-    """One lock per process: a lock held across fork() is never released in the child."""
+    """One lock per process.
+
+    A lock that another thread holds during fork() is never released in the child.
+    """
 
     def __init__(self) -> None:
         self._locks: dict[int, threading.Lock] = {}
@@ -23,10 +26,7 @@ class ProcessLock:
 
 
 class OncePerProcess:
-    """Runs a function once in each process, before the first use.
-
-    :param set_up: the function.
-    """
+    """Runs a function once in each process."""
 
     def __init__(self, set_up: t.Callable[[], None]) -> None:
         self._set_up = set_up
@@ -41,14 +41,15 @@ class OncePerProcess:
     def __call__(self, timeout: float = -1) -> None:
         """Run the function unless it has run in this process.
 
-        :param timeout: how many seconds to wait for a thread that runs it; -1 for ever.
-        :raises TimeoutError: it is still running.
+        :param timeout: how long to wait for another thread that is running it, in
+            seconds, or -1 for no limit.
+        :raises TimeoutError: the other thread is still running it.
         """
         if self._pid != os.getpid():
             self._run(timeout)
 
     def reset(self) -> None:
-        """Run the function again at the next call."""
+        """Run the function again on the next call."""
         self._pid = None
 
     def _run(self, timeout: float) -> None:

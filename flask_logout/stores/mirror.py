@@ -1,9 +1,9 @@
-"""An in-memory mirror of the revocations, so that most checks need no round trip.
+"""An in-memory mirror of the revocation keys, so that most checks need no round trip.
 
-The mirror keeps a Bloom filter of the revocation keys, its copy. A key that the copy does
-not have is not revoked. A key that it may have is looked up in the store. There is no
-background thread: a check that finds the copy older than the bound first reads what
-changed.
+The mirror keeps a copy of the keys in a Bloom filter. A key that is not in the copy is
+not revoked. A key that may be in the copy is looked up in the store. There is no
+background thread. Instead, a check that finds the copy older than the bound first reads
+what changed.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ if t.TYPE_CHECKING:
     from . import AppSession
 
 REBUILD_EVERY = timedelta(hours=1)
-"""How often the mirror makes a new copy, without the keys that the store has deleted."""
+"""How often the mirror builds a new copy, to drop the keys that the store has deleted."""
 
 PAUSE = timedelta(seconds=0.25)
-"""The time between two pages of a rebuild, so that it slows down no requests."""
+"""The pause between two pages of a rebuild, so that it doesn't slow down requests."""
 
 RETRY_AFTER = timedelta(seconds=1)
-"""How long the mirror waits before it reads a failed page again."""
+"""The pause before the mirror retries a page that failed."""
 
 logger = logging.getLogger("flask_logout")
 
 
 class Phase(Enum):
-    """What the mirror does with the checks and with its copies."""
+    """How the mirror answers checks, and which copy it reads."""
 
     FILLING = "filling"
-    """Checks go to the store, and each reads one page of the copy, until it is
-    complete. A copy that has too much to catch up with is filled as well."""
+    """Checks query the store. Each one also reads a page of the copy, until the copy is
+    complete. The mirror returns to this phase if more than a page changed."""
 
     SERVING = "serving"
-    """The copy answers checks. One check per bound first reads what changed."""
+    """The copy answers checks. Once per bound, a check first reads what changed."""
 
     REBUILDING = "rebuilding"
-    """The copy answers checks, which also read a new copy page by page."""
+    """The copy answers checks, while they read a new copy page by page."""
 
 
 class Mirror:
-    """A :class:`.Store` that answers from memory when no key can be revoked.
+    """Answers from memory unless a key may be revoked, and then queries the store.
 
-    A check finds every revocation that the store acknowledged ``max_staleness`` before
-    the check began, and every revocation of this worker at once.
+    A check finds every revocation that was acknowledged at least ``max_staleness`` before
+    the check began, and the revocations of its own worker immediately.
 
-    :param store: the store that it mirrors.
-    :param max_staleness: how old the copy may be when a check uses it, more than 0.
-    :param clock: returns seconds and never goes back.
+    :param store: the store to mirror.
+    :param max_staleness: the largest age of a copy that answers checks, more than 0.
+    :param clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -78,27 +78,24 @@ class Mirror:
 
     @property
     def phase(self) -> Phase:
-        """The present phase."""
         if self._copy.is_behind:
             return Phase.FILLING
         return Phase.SERVING if self._next is None else Phase.REBUILDING
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
-        """See :meth:`.Store.add`."""
         try:
             self._store.add(revocations)
         finally:
-            # Even if it failed, because the store may have them.
+            # Also on failure, because the store may have committed them anyway.
             self._insert(revocations)
 
     def join(self, session: AppSession) -> Joined:
-        """See :meth:`.Store.join`. What is committed has to be added once more."""
+        """Join a transaction. After its commit, :meth:`add` the same revocations."""
         return self._store.join(session)
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
     ) -> list[Revocation]:
-        """See :meth:`.Store.find`. Most calls need no round trip."""
         copy = self._copy
         if self._clock() < copy.settled_until:
             seen = copy.filter
@@ -110,16 +107,14 @@ class Mirror:
         return self._find(keys, subject)
 
     def changes(self, cursor: object | None) -> Page:
-        """See :meth:`.Store.changes`."""
         return self._store.changes(cursor)
 
     def purge(self, now: datetime, *, batch: int) -> int:
-        """See :meth:`.Store.purge`. The next rebuild drops the deleted keys."""
+        # The next rebuild drops the deleted keys from the copy.
         return self._store.purge(now, batch=batch)
 
     def inspect(self) -> Inspection:
-        """See :meth:`.Store.inspect`."""
-        return t.cast(Inspection, _Inspection(self._store.inspect(), self._forget))
+        return t.cast(Inspection, _Inspection(self._store.inspect(), self._reset))
 
     def _find(
         self, keys: t.Collection[bytes], subject: str | None | EllipsisType
@@ -136,32 +131,34 @@ class Mirror:
     def _begin(self) -> None:
         self._copy = Copy(self._clock())
         self._next: Copy | None = None
-        # When a check may read a page of a fill or a rebuild.
+        # The instant from which a check may read a page ahead.
         self._due = -math.inf
         self._failed_at = -math.inf
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         with self._lock():
             self._begin()
 
     def _insert(self, revocations: t.Sequence[Revocation]) -> None:
         keys = [revocation.key for revocation in revocations]
-        # The store has the keys by now, so a copy that begins later reads them. The next
-        # copy comes first because a rebuild may end here and make it the present one.
+        # The store has the keys by now, so a copy that is created later reads them. Insert
+        # into the next copy first, because a rebuild may end here and make it current.
         for copy in (self._next, self._copy):
             if copy is not None:
                 copy.insert(keys)
 
     def _sync(self, asked_at: float) -> Copy | None:
-        """Read what changed. Return ``None`` if that is more than one page."""
+        """Read one page of changes. Return ``None`` if the copy is still behind."""
         if self._copy.is_behind:
             return None
         with self._lock():
             copy = self._copy
             if not copy.is_behind and asked_at >= copy.synced_at + self._bound:
-                # A check that waited for another one's failure does not try as well.
+                # Threads that waited on a failed sync share its failure, without a retry.
                 if self._failed_at > asked_at:
-                    raise StoreUnavailableError("cannot read what changed in the store")
+                    raise StoreUnavailableError(
+                        "the in-memory mirror can't read what changed"
+                    )
                 self._read_news(copy)
         return None if copy.is_behind else copy
 
@@ -173,7 +170,7 @@ class Mirror:
             raise
 
     def _read_ahead(self, now: float) -> None:
-        """Read a page of a fill or a rebuild, unless another thread is reading."""
+        """Read a page to fill or rebuild a copy, unless another thread is reading one."""
         lock = self._lock()
         if not lock.acquire(blocking=False):
             return
@@ -191,7 +188,7 @@ class Mirror:
             self._read(copy)
         except StoreUnavailableError as e:
             self._due = self._clock() + RETRY_AFTER.total_seconds()
-            logger.warning("cannot fill the in-memory mirror, will retry: %s", e)
+            logger.warning("The in-memory mirror can't be filled, will retry: %s", e)
 
     def _read(self, copy: Copy) -> None:
         copy.read(self._store, self._clock)
@@ -215,15 +212,15 @@ class Mirror:
 
 
 class _Inspection:
-    """The inspection of the mirrored store. Clearing it clears the copy as well."""
+    """Inspects the mirrored store. Clearing the store also resets the mirror."""
 
-    def __init__(self, inner: Inspection, forget: t.Callable[[], None]) -> None:
+    def __init__(self, inner: Inspection, reset: t.Callable[[], None]) -> None:
         self._inner = inner
-        self._forget = forget
+        self._reset = reset
 
     def __getattr__(self, name: str) -> t.Any:
         return getattr(self._inner, name)
 
     def clear(self) -> None:
         self._inner.clear()
-        self._forget()
+        self._reset()

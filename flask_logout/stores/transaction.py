@@ -1,4 +1,4 @@
-"""Callbacks around the commit of a transaction of the app."""
+"""Callbacks around the commit of a transaction that the app controls."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def around_commit(
     before: Callback,
     after: Callback,
 ) -> None:
-    """Call back right before and right after the commit of what was just written.
+    """Call back right before and right after the commit of the preceding write.
 
-    Nothing is called if the transaction is rolled back, or a savepoint of the session
-    that contains the write. If the session is bound to a connection of the app, ``after``
-    waits for the transaction of that connection: it is called when the connection is used
-    again or returned to its pool. Savepoints that the app makes on the connection itself
-    are not noticed.
+    Neither is called if the transaction is rolled back, or a savepoint of the session
+    that contains the write. If the session is bound to a connection on which the app began
+    a transaction itself, ``after`` waits for the end of that transaction: it is called when
+    the connection is used again or returned to its pool. Savepoints that the app creates
+    on the connection itself go unnoticed.
 
-    :param session: the app's session, in a transaction.
-    :param connection: the connection of the session that was written to.
+    :param session: the app's database session, in a transaction.
+    :param connection: the connection of the session that the write used.
     :param is_external: whether the session is bound to this connection.
-    :param before: what to call before each commit of the session, savepoints excepted.
-        If it raises, so does the commit.
-    :param after: what to call after the commit. If it raises, so does the commit, but
-        not that of a connection of the app.
+    :param before: is called before each commit of the session, except for savepoints. If
+        it raises, so does the commit.
+    :param after: is called after the commit. If it raises, so does the commit, unless the
+        session is bound to a connection.
     """
     target = session() if isinstance(session, scoped_session) else session
     write = _Write(frozenset(_enclosing(target)), connection, before, after)
@@ -76,7 +76,7 @@ class _Write:
 
 
 class _Follower:
-    """What waits for the transactions of one session."""
+    """Tracks the pending writes of one session."""
 
     def __init__(self) -> None:
         self.writes: list[_Write] = []
@@ -101,7 +101,7 @@ class _Follower:
         writes, self.writes = self.writes, []
         is_committed = self._is_committed
         self._is_committed = self._is_rolled_back = False
-        # One that raises must not keep the others from being called.
+        # All callbacks run, even if one of them raises.
         with ExitStack() as stack:
             for write in reversed(writes):
                 stack.callback(write.end, is_committed)
@@ -142,7 +142,7 @@ def _enclosing(session: Session) -> t.Iterator[SessionTransaction]:
 
 @dataclass
 class _Outer:
-    """What waits for a transaction that the app has begun on a connection itself."""
+    """Tracks the pending writes in a transaction that the app began on a connection."""
 
     writes: list[_Write] = field(default_factory=list)
     is_committing: bool = False
@@ -152,7 +152,7 @@ def _outer_of(connection: sa.Connection) -> _Outer:
     pool = connection.engine.pool
     for target, event, listener in (
         (connection, "commit", _note_commit),
-        (connection, "rollback", _forget),
+        (connection, "rollback", _discard),
         (connection, "begin", _begin),
         (pool, "checkin", _check_in),
     ):
@@ -161,14 +161,14 @@ def _outer_of(connection: sa.Connection) -> _Outer:
     return t.cast(_Outer, connection.info.setdefault(_KEY, _Outer()))
 
 
-# SQLAlchemy announces a commit on a connection, and does not say that it has happened.
-# If it fails, a rollback follows.
+# SQLAlchemy has an event before a commit on a connection, but none after it. A commit that
+# fails is followed by a rollback.
 def _note_commit(connection: sa.Connection) -> None:
     if _KEY in connection.info:
         connection.info[_KEY].is_committing = True
 
 
-def _forget(connection: sa.Connection) -> None:
+def _discard(connection: sa.Connection) -> None:
     connection.info.pop(_KEY, None)
 
 
@@ -178,7 +178,7 @@ def _begin(connection: sa.Connection) -> None:
 
 
 def _check_in(_: object, record: t.Any) -> None:
-    # An error here would keep the connection from returning to the pool.
+    # An error here would prevent the connection from returning to the pool.
     with suppress(StoreUnavailableError):
         _finish(record.info)
 

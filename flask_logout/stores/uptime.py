@@ -1,4 +1,4 @@
-"""This machine's uptime, which nobody sets and which goes on during sleep."""
+"""The uptime of this machine, a clock that never jumps and includes time in suspend."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import partial
 Clock = t.Callable[[], float]
 
 read_uptime: Clock = (
-    # On Linux time.monotonic() stops while the machine sleeps.
+    # CLOCK_BOOTTIME keeps counting during suspend. time.monotonic() doesn't on Linux.
     partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     if sys.platform == "linux"
     else time.monotonic
 )
-"""Return the uptime in seconds. Every process of a machine reads the same."""
+"""Return the uptime in seconds. It is the same in every process of a machine."""

@@ -1,4 +1,4 @@
-"""Revocations in Redis: a single server, a Cluster, or what Sentinels watch."""
+"""A store of revocations in Redis: a single server, a Cluster, or behind Sentinels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ try:
     import redis as redis
 except ImportError as e:
     raise ConfigError(
-        "LOGOUT_STORE_URI names Redis, whose client is not installed. Run: pip install"
-        " 'flask-logout[redis]'"
+        "LOGOUT_STORE_URI is a Redis URL, but the package redis isn't installed. Run"
+        " `pip install 'flask-logout[redis]'`."
     ) from e
 
 from .store import RedisStore as RedisStore

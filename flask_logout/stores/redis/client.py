@@ -1,4 +1,4 @@
-"""Connections to Redis: a single server, a Cluster, or what Sentinels watch."""
+"""Run commands on Redis: on a single server, a Cluster, or behind Sentinels."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ Command = tuple[t.Any, ...]
 
 
 class Client:
-    """The client of one worker: made when first needed, anew after a fork.
+    """Runs commands on Redis. Connects when first used, and again after a fork.
 
-    :param uri: where Redis is, see :data:`.SCHEMES`.
+    :param uri: a URL with one of :data:`.SCHEMES`.
     :param timeout: how long to wait for Redis.
-    :raises ConfigError: the URL is invalid; the message says how to write it.
+    :raises ConfigError: the URL is invalid.
     """
 
     def __init__(self, uri: str, timeout: timedelta) -> None:
         self._address = read_url(uri)
         self.place = self._address.place
         self.is_cluster = self._address.kind == "cluster"
-        # The client of a Cluster asks twice, and others for the new layout in between.
+        # The client of a Cluster retries once, and asks for the new layout in between.
         self._seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
         self._client: t.Any = None
         self._ready = OncePerProcess(self._set_up)
         self._patience = timeout.total_seconds()
 
     def run(self, commands: t.Sequence[Command]) -> list[t.Any]:
-        """Run commands in one round trip; in a Cluster, one to each node, in parallel.
+        """Run commands in one round trip. In a Cluster, each node gets one, in parallel.
 
-        :param commands: 1 or more, each of which may be run twice.
-        :returns: the answer of each.
-        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        :param commands: 1 or more idempotent commands. They may be retried.
+        :returns: the reply to each command.
+        :raises StoreUnavailableError: Redis didn't reply, or replied with an error.
         """
         with self.explained():
             return _run(self._get(), commands)
 
     def fetch(self, names: t.Sequence[t.Sequence[bytes]]) -> list[list[bytes | None]]:
-        """Fetch values as :meth:`run` does with MGET, at the least cost.
+        """Fetch values with MGET, at a lower cost than :meth:`run`.
 
-        :param names: names of keys, sorted by slot.
-        :returns: the value under each name, ``None`` where there is none.
-        :raises StoreUnavailableError: Redis did not answer, or not as it should.
+        :param names: for each slot, the names of keys.
+        :returns: for each slot, the value under each name, or ``None``.
+        :raises StoreUnavailableError: Redis didn't reply, or replied with an error.
         """
         if self.is_cluster:
             return self.run([("MGET", *slot) for slot in names])
@@ -64,14 +64,14 @@ class Client:
     def run_script(
         self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
     ) -> t.Any:
-        """Run a script, which the server may or may not know.
+        """Run a script, and load it if the server doesn't have it.
 
-        :param script: what to run, in Lua; it may be run twice.
-        :param keys: the names it works on, all in one slot.
-        :param arguments: what else it takes.
-        :returns: what it returned.
-        :raises OutcomeUnknownError: Redis got the script and did not answer.
-        :raises StoreUnavailableError: Redis cannot be reached, or refused the script.
+        :param script: an idempotent script, in Lua. It may be retried.
+        :param keys: the names of the keys that it uses, all in one slot.
+        :param arguments: the other arguments.
+        :returns: the return value of the script.
+        :raises OutcomeUnknownError: the script was sent, but Redis didn't reply.
+        :raises StoreUnavailableError: Redis can't be reached, or rejected the script.
         """
         digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
         operands = (len(keys), *keys, *arguments)
@@ -87,15 +87,15 @@ class Client:
     def wait_for_replicas(
         self, names: t.Sequence[bytes], marker: bytes, replicas: int
     ) -> list[bytes | None]:
-        """Wait until replicas have acknowledged what is stored under some names.
+        """Wait until replicas have acknowledged the values of keys.
 
-        :param names: the names, all in one slot.
-        :param marker: a name in that slot that may be written.
-        :param replicas: how many replicas have to acknowledge, 1 or more.
-        :returns: the value under each name, ``None`` if there is none.
-        :raises OutcomeUnknownError: too few have acknowledged, or Redis did not answer.
+        :param names: the names of the keys, all in one slot.
+        :param marker: the name of an unused key in that slot, which is written.
+        :param replicas: the number of replicas to wait for, 1 or more.
+        :returns: the value under each name, or ``None``.
+        :raises OutcomeUnknownError: too few replicas acknowledged, or Redis didn't reply.
         """
-        # The server has to answer before the socket gives up.
+        # Shorter than the socket's timeout, so that the reply arrives in time.
         milliseconds = max(1, round(800 * self._seconds))
         try:
             with self.explained():
@@ -103,7 +103,7 @@ class Client:
                     self._client_of(marker),
                     [
                         ("MGET", *names),
-                        # WAIT is about what this very connection has written before.
+                        # WAIT covers only earlier writes of the same connection.
                         ("SET", marker, b"", "PX", 1),
                         ("WAIT", replicas, milliseconds),
                     ],
@@ -113,15 +113,14 @@ class Client:
         if acknowledged < replicas:
             raise OutcomeUnknownError(
                 f"{self.place}: {acknowledged} of {replicas} replicas have acknowledged"
-                " the write, so a failover may lose it"
+                " the write, so a failover can lose it"
             )
         return t.cast("list[bytes | None]", values)
 
     def names_of_nodes(self) -> list[str]:
-        """List the servers that hold something: of a Cluster, its primaries.
+        """List the names of the servers that store keys. In a Cluster, the primaries.
 
-        :returns: their names, in order.
-        :raises StoreUnavailableError: no server of a Cluster answered.
+        :raises StoreUnavailableError: no server of a Cluster replied.
         """
         if not self.is_cluster:
             return [self.place]
@@ -132,9 +131,9 @@ class Client:
         """Run commands on one server, in one round trip.
 
         :param name: one of :meth:`names_of_nodes`.
-        :param commands: 1 or more, each of which may be run twice.
-        :returns: the answer of each.
-        :raises StoreUnavailableError: the server did not answer, or not as it should.
+        :param commands: 1 or more idempotent commands. They may be retried.
+        :returns: the reply to each command.
+        :raises StoreUnavailableError: the server didn't reply, or replied with an error.
         """
         with self.explained():
             client = self._get()
@@ -143,22 +142,19 @@ class Client:
             return _run(client, commands)
 
     def close(self) -> None:
-        """Close every connection; the next use opens new ones."""
+        """Close every connection. The next use opens new ones."""
         if self._ready.is_done:
             self._ready.reset()
             self._client.close()
 
     @contextmanager
     def explained(self) -> t.Iterator[None]:
-        """Raise whatever goes wrong between us and Redis as one class of error.
-
-        :raises StoreUnavailableError: something went wrong.
-        """
+        """Turn every error of redis-py into :exc:`.StoreUnavailableError`."""
         try:
             yield
         except StoreUnavailableError:
             raise
-        # redis-py raises AttributeError and others if it can't parse an answer.
+        # redis-py raises AttributeError and others if it can't parse a reply.
         except Exception as e:
             raise StoreUnavailableError(self._explain(e)) from e
 
@@ -170,7 +166,6 @@ class Client:
         self._client = make_client(self._address, self._seconds)
 
     def _client_of(self, name: bytes) -> t.Any:
-        """Give the client of the server that has a name."""
         client = self._get()
         if not self.is_cluster:
             return client
@@ -178,7 +173,7 @@ class Client:
 
     @contextmanager
     def _writing(self) -> t.Iterator[None]:
-        """Tell a write that was refused from one that was not acknowledged."""
+        """Distinguish a write that was rejected from one that wasn't acknowledged."""
         try:
             yield
         except (ResponseError, BusyLoadingError) as e:
@@ -187,13 +182,13 @@ class Client:
             raise OutcomeUnknownError(self._explain(e)) from e
 
     def _explain(self, error: Exception) -> str:
-        """Say in one line what went wrong, without what was sent."""
+        # The message of an error must not contain the arguments of the command.
         first_line = (str(error).splitlines() or [""])[0].partition(", with args")[0]
         return f"{self.place}: {type(error).__name__}: {first_line}"
 
 
 def _reach(client: t.Any) -> None:
-    """Connect, unless a connection is open, so that what fails later was sent."""
+    """Connect, so that a later failure means that the command was sent."""
     pool = client.connection_pool
     pool.release(pool.get_connection())
 
@@ -204,7 +199,7 @@ def _run(client: t.Any, commands: t.Sequence[Command]) -> list[t.Any]:
     with client.pipeline(transaction=False) as pipeline:
         for command in commands:
             pipeline.execute_command(*command)
-        # What it raises itself would repeat the command, with its keys.
+        # An error that the pipeline raises itself would contain the command.
         answers: list[t.Any] = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -213,7 +208,7 @@ def _run(client: t.Any, commands: t.Sequence[Command]) -> list[t.Any]:
 
 
 def _fetch(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
-    """Do what the client does, but for its hooks, which cost as much as the rest."""
+    """Run MGET without redis-py's hooks, which take half of the time."""
     try:
         return _fetch_once(pool, names)
     except DeadConnectionError:
@@ -228,7 +223,7 @@ def _fetch_once(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
         values = t.cast("list[bytes | None]", connection.read_response())
     finally:
         if values is None:
-            # What was interrupted must not be answered to somebody else.
+            # Discard it: the next borrower would read the stale reply.
             connection.disconnect()
         pool.release(connection)
     return values

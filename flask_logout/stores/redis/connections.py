@@ -1,4 +1,4 @@
-"""Clients of redis-py: of a single server, of a Cluster, or of what Sentinels watch."""
+"""Create redis-py clients for a single server, a Cluster, or behind Sentinels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ _MAX_CONNECTIONS = 1 << 31
 
 
 def make_client(address: Address, seconds: float) -> t.Any:
-    """Make a client; it connects when it is first used.
+    """Create a client of redis-py, which connects when it is first used.
 
-    :param address: where Redis is.
     :param seconds: how long to wait for a server.
-    :returns: a client of redis-py.
     """
     options = {**_waits(seconds), "max_connections": _MAX_CONNECTIONS}
     if address.kind == "cluster":
         return _make_cluster(address, options)
-    # Retry a connection that died in the pool, but not a server that doesn't answer.
+    # Retry if a pooled connection was closed, but not if the server doesn't reply.
     options["retry"] = Retry(NoBackoff(), 1, supported_errors=(DeadConnectionError,))
     if address.kind == "single":
         return redis.Redis.from_url(address.url, **options)
@@ -45,7 +43,7 @@ def _make_cluster(address: Address, options: dict[str, t.Any]) -> t.Any:
 
 
 def _make_watched(address: Address, seconds: float, options: dict[str, t.Any]) -> t.Any:
-    # A Sentinel that does not answer must leave time for the others.
+    # A Sentinel that doesn't reply must leave time for the others.
     waits = _waits(seconds / (len(address.hosts) + 1))
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         list(address.hosts), sentinel_kwargs={**waits, **address.sentinel_options}

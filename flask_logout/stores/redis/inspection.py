@@ -1,4 +1,4 @@
-"""Redis looked at from outside: what is in it, and can it forget."""
+"""Count the revocations in Redis, and find settings that can lose them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ _PAGE = 1000
 
 
 class RedisInspection:
-    """See :class:`.Inspection`, for Redis.
+    """The administrative view of a Redis store.
 
-    :param client: the client.
     :param names: the names of the app's keys.
-    :param script: what the store runs there.
-    :param replicas: how many replicas a write waits for.
+    :param script: the script with which the store writes.
+    :param replicas: the number of replicas that a write waits for.
     """
 
     def __init__(
@@ -41,37 +40,34 @@ class RedisInspection:
         self.place = client.place
 
     def create(self) -> str:
-        """See :meth:`.Inspection.create`. It only tries whether Redis answers."""
+        # There is no table, but a server that can't be reached must raise an error.
         for node in self._client.names_of_nodes():
             self._client.run_on(node, [("SCRIPT LOAD", self._script)])
         return f"Nothing to create: {self.place} needs no table."
 
     def clear(self) -> None:
-        """See :meth:`.Inspection.clear`. Only what bears our name is forgotten."""
         for node, names in self._pages():
             self._client.run_on(node, [("UNLINK", name) for name in names])
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
-        """See :meth:`.Inspection.count_kinds`. What grows meanwhile may count twice."""
+        # SCAN may return a key twice while the database grows.
         with self._client.explained():
             return self._count_kinds(now)
 
     def count_expired(self, now: datetime) -> int:
-        """See :meth:`.Inspection.count_expired`. By the clock of Redis there are none."""
+        # By the clock of Redis there are none, but the clocks may differ.
         return sum(tally.expired for tally in self.count_kinds(now).values())
 
     def read_clock(self) -> datetime:
-        """See :meth:`.Inspection.read_clock`. Of a Cluster it is one of its servers'."""
         with self._client.explained():
             node = self._client.names_of_nodes()[0]
             return from_clock(self._client.run_on(node, [("TIME",)])[0])
 
     def read_last_expiry(self) -> datetime | None:
-        """See :meth:`.Inspection.read_last_expiry`. Redis has no index of it."""
+        # Redis has no index of it.
         return None
 
     def list_problems(self) -> list[str]:
-        """See :meth:`.Inspection.list_problems`. Each is a way in which it forgets."""
         with self._client.explained():
             return [
                 f"{node}: {problem}"
@@ -88,7 +84,7 @@ class RedisInspection:
                 if (key := self._names.key_in(name)) is not None
             ]
             values = self._client.run_on(node, [("GET", name) for name, _ in keys])
-            # What died between the two round trips is gone.
+            # A key may expire between the two round trips.
             found = [
                 decode(key, value)
                 for (_, key), value in zip(keys, values, strict=True)
@@ -121,25 +117,27 @@ class RedisInspection:
         policy = memory.get("maxmemory_policy")
         if policy != "noeviction":
             yield (
-                f"maxmemory-policy is {policy}: when its memory is full, Redis forgets"
-                " logouts. Set it to noeviction."
+                f"maxmemory-policy is {policy}, so Redis deletes logouts when its memory"
+                " is full. Set it to noeviction."
             )
         if not persistence.get("aof_enabled"):
             yield self._describe_snapshots(node)
         if replication.get("role") == "slave":
-            yield "it is a read-only replica. Name the primary in LOGOUT_STORE_URI."
+            yield (
+                "the server is a read-only replica. Set LOGOUT_STORE_URI to the primary."
+            )
         replicas = int(replication.get("connected_slaves", 0))
         if replicas and not self._replicas:
             yield (
-                f"a logout waits for none of its replicas ({replicas}), so a failover can"
-                " lose it. min-replicas-to-write does not wait either. Set"
-                " LOGOUT_REDIS_WAIT to 1 or more."
+                f"a logout waits for none of the {replicas} attached replicas, so a"
+                " failover can lose it. Set LOGOUT_REDIS_WAIT to 1 or more."
+                " min-replicas-to-write isn't enough, because it doesn't wait either."
             )
         if replicas < self._replicas:
             yield (
-                f"LOGOUT_REDIS_WAIT is {self._replicas}, but it has fewer replicas"
-                f" ({replicas}), so every logout returns 503. Attach replicas or lower"
-                " LOGOUT_REDIS_WAIT."
+                f"LOGOUT_REDIS_WAIT is {self._replicas}, but the number of attached"
+                f" replicas is {replicas}, so every logout returns 503. Attach replicas or"
+                " lower LOGOUT_REDIS_WAIT."
             )
 
     def _describe_snapshots(self, node: str) -> str:
@@ -148,26 +146,23 @@ class RedisInspection:
             (answer,) = self._client.run_on(node, [("CONFIG GET", "save")])
         except StoreUnavailableError:
             return (
-                "appendonly is off, and whether there are snapshots is not shown to us:"
-                f" after a crash, logouts may be forgotten. {remedy}"
+                "appendonly is off, and the snapshot settings can't be read, so a crash"
+                f" may lose logouts. {remedy}"
             )
         if any(answer.values()):
             return (
-                "appendonly is off: after a crash, logouts since the last snapshot are"
-                f" forgotten. {remedy}"
+                "appendonly is off, so a crash loses the logouts since the last"
+                f" snapshot. {remedy}"
             )
-        return f"it keeps nothing on disk: a restart forgets every logout. {remedy}"
+        return f"nothing is stored on disk, so a restart loses every logout. {remedy}"
 
 
-def warnings(inspection: Inspection) -> None:
-    """Log each problem of a store, a line each, when an app starts to use it.
-
-    :param inspection: the store seen from outside.
-    """
+def log_problems(inspection: Inspection) -> None:
+    """Log a warning for each problem of a store."""
     try:
         problems = inspection.list_problems()
     except StoreUnavailableError:
-        # The request that comes now will say so.
+        # The caller's own request to the store raises the same error.
         return
     for problem in problems:
         logger.warning("%s", problem)

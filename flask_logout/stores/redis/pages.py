@@ -1,4 +1,7 @@
-"""What is new in Redis, read without a gap: all that is live, then the streams."""
+"""Read the keys in Redis page by page for an in-memory mirror, without a gap.
+
+First a scan reads all keys, then the streams of changes are read.
+"""
 
 from __future__ import annotations
 
@@ -11,46 +14,46 @@ from .client import Client
 from .records import Names
 
 PAGE = 5000
-"""How many keys, or entries of a stream, a page has, about."""
+"""The approximate number of keys, or of entries of a stream, on a page."""
 
 Entry = tuple[bytes, dict[bytes, bytes]]
-"""An entry of a stream: its id, and the keys that it names, each with nothing."""
+"""An entry of a stream: its id, and a mapping of revocation keys to empty values."""
 
 _NOTHING: Entry = (b"0-1", {b"": b""})
-"""The entry that every stream begins with, and that names nothing."""
+"""The first entry of every stream, which contains no key."""
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """How far all that is live has been read."""
+    """The progress of a scan of all keys."""
 
     nodes: t.Sequence[str]
-    """The servers that are left, the present one first."""
+    """The servers that still have to be scanned, the current one first."""
 
     position: int = 0
-    """The server's own cursor."""
+    """The cursor that the server returned."""
 
     run: str | None = None
-    """Which start of the server gave the cursor: it means nothing to another."""
+    """The id of the server's process that returned the cursor. It is invalid after a
+    restart."""
 
 
 @dataclass(frozen=True)
 class _Cursor:
-    """What a reader has seen."""
+    """The progress of a reader."""
 
     seen: t.Sequence[Entry]
-    """The last entry of each stream; those after it are still to be read."""
+    """The last entry of each stream that the reader has read."""
 
     scan: _Scan | None = None
-    """What is to be read before; ``None``: nothing."""
+    """The scan to finish before reading the streams, if any."""
 
 
 class Changes:
-    """Reads page by page what was kept.
+    """Reads the keys of all revocations, page by page.
 
-    :param client: the client.
     :param names: the names of the app's keys.
-    :param streams: the names of the streams, each entry of which names keys.
+    :param streams: the names of the streams of changes.
     """
 
     def __init__(
@@ -61,12 +64,6 @@ class Changes:
         self._streams = streams
 
     def read(self, cursor: object | None) -> Page:
-        """See :meth:`.Store.changes`. The total is estimated from the first page.
-
-        :param cursor: the cursor of the page before; ``None``: from the beginning.
-        :returns: the page.
-        :raises StoreUnavailableError: Redis did not answer, or not as it should.
-        """
         with self._client.explained():
             return self._read(t.cast("_Cursor | None", cursor))
 
@@ -80,7 +77,7 @@ class Changes:
         return self._scan(at.seen, at.scan) or self._start()
 
     def _start(self) -> Page:
-        # Before anything else is read: what comes meanwhile is in the streams.
+        # Before the scan, because keys that are added during it are in the streams.
         ends = self._client.run(
             [("XREVRANGE", name, "+", "-", "COUNT", 1) for name in self._streams]
         )
@@ -90,7 +87,7 @@ class Changes:
         return replace(page, total=self._estimate(nodes, page))
 
     def _scan(self, seen: t.Sequence[Entry], scan: _Scan) -> Page | None:
-        """Read a page of what is live; nothing where the server has started anew."""
+        """Scan a page of keys. Return ``None`` if the server has restarted."""
         command = ("SCAN", scan.position, "MATCH", self._names.pattern, "COUNT", PAGE)
         answers = self._client.run_on(scan.nodes[0], [command, ("INFO", "server")])
         (position, names), info = answers
@@ -103,7 +100,7 @@ class Changes:
         return Page(keys, _Cursor(seen, rest if rest.nodes else None), has_more=True)
 
     def _estimate(self, nodes: t.Sequence[str], first: Page) -> int:
-        """Take our share of the keys on the first page for our share of all keys."""
+        """Estimate the number of revocations from their share of the first page."""
         count = len(first.keys)
         if t.cast(_Cursor, first.cursor).scan is None:
             return count
@@ -119,8 +116,8 @@ class Changes:
         )
         firsts = [entries[0] if entries else _NOTHING for entries in answers]
         if firsts != seen:
-            # Where the last entry is gone, so may be some that came after it. A stream
-            # that was emptied may have given its id again within the millisecond.
+            # If the last entry is gone, later ones may be gone too. Compare its keys as
+            # well, because a stream that was deleted can reuse an id within a millisecond.
             return self._start()
         keys = [
             key for entries in answers for _, fields in entries[1:] for key in fields

@@ -1,4 +1,4 @@
-"""How a revocation is written in Redis: the name of its key, and the value."""
+"""Encode revocations as Redis keys and values."""
 
 from __future__ import annotations
 
@@ -14,46 +14,44 @@ from ...revocation import Revocation
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-# Digits of the microseconds from 1970 to now: from 2001 to 2286 they are this many.
+# The number of digits of the microseconds since 1970, from 2001 to 2286.
 _CLOCK_SIZE = 16
 
 
 class Names:
-    """The names of an app's keys in Redis.
+    """Makes and reads the names of an app's keys in Redis.
 
-    :param table_name: ``LOGOUT_TABLE_NAME``, which tells apps in one database apart.
+    :param table_name: ``LOGOUT_TABLE_NAME``, the prefix of every name. Apps that share a
+        database need different ones.
     """
 
     def __init__(self, table_name: str) -> None:
         self._start = table_name.encode() + b":{"
         self.pattern = self._start + b"*"
-        """Matches every name of this app, and no other."""
+        """A pattern that matches the names of this app only."""
         self._size = len(self.make(0, b"")) + KEY_SIZE
 
     def make(self, slot: int, tail: bytes) -> bytes:
-        """Name a key of Redis.
+        """Make the name of a key.
 
-        :param slot: 0 to 99; what has the same slot is on the same server.
-        :param tail: what tells it from the others there.
-        :returns: the name.
+        :param slot: 0 to 99. Keys with the same slot are on the same server.
+        :param tail: the rest of the name, unique within the slot.
         """
-        # The braces make a Cluster put what has the same number in the same place.
+        # A Cluster chooses the server by the part between the braces.
         return b"%b%02d}%b" % (self._start, slot, tail)
 
     def key_in(self, name: bytes) -> bytes | None:
-        """Find the key of a revocation in the name of its key of Redis.
+        """Return the revocation key in a name, or ``None`` if it names something else.
 
         :param name: a name that matches the pattern.
-        :returns: 16 bytes, or ``None`` if it is no revocation.
         """
         return name[-KEY_SIZE:] if len(name) == self._size else None
 
 
 def encode(revocation: Revocation) -> bytes:
-    """Write a revocation, but for its key, and for the clock that the server adds.
+    """Encode a revocation as JSON, without its key and without ``revoked_at``.
 
-    :param revocation: what to write.
-    :returns: JSON.
+    The key is part of the name in Redis, and the server adds ``revoked_at``.
     """
     spared = revocation.spared_session
     values = (
@@ -71,12 +69,11 @@ def encode(revocation: Revocation) -> bytes:
 
 
 def decode(key: bytes, value: bytes) -> Revocation:
-    """Read what was written.
+    """Decode a revocation.
 
     :param key: the key of the revocation.
-    :param value: the server's clock, and what :func:`encode` made.
-    :returns: the revocation.
-    :raises StoreUnavailableError: it was written by something else.
+    :param value: the server's time of the write, followed by the encoded revocation.
+    :raises StoreUnavailableError: another program wrote the value.
     """
     try:
         values = json.loads(value[_CLOCK_SIZE:])
@@ -97,27 +94,21 @@ def decode(key: bytes, value: bytes) -> Revocation:
         )
     except (ValueError, TypeError, OverflowError) as e:
         raise StoreUnavailableError(
-            "A key in Redis that starts with LOGOUT_TABLE_NAME was not written by"
-            " Flask-Logout. Change LOGOUT_TABLE_NAME, or give the app a database of its"
-            " own"
+            "Redis has a key that starts with LOGOUT_TABLE_NAME but was not written by"
+            " Flask-Logout. Change LOGOUT_TABLE_NAME or use another Redis database"
         ) from e
 
 
 def to_milliseconds(instant: datetime) -> int:
-    """Tell Redis when to forget: never too early.
+    """Convert an instant to milliseconds since 1970, rounded up, 1 or more.
 
-    :param instant: aware UTC.
-    :returns: milliseconds since 1970, 1 or more.
+    Rounding down would let Redis delete a revocation too early.
     """
     return max(1, -((instant - _EPOCH) // -timedelta(milliseconds=1)))
 
 
 def from_clock(time: t.Sequence[int]) -> datetime:
-    """Read what Redis answers to TIME.
-
-    :param time: seconds since 1970, and microseconds.
-    :returns: aware UTC.
-    """
+    """Convert the reply to TIME, which is seconds since 1970 and microseconds."""
     return _EPOCH + timedelta(seconds=time[0], microseconds=time[1])
 
 

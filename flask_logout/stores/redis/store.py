@@ -1,4 +1,4 @@
-"""Revocations in Redis: a key for each, which Redis forgets by itself, and a stream."""
+"""The store of revocations in Redis, with a key for each and a stream of changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...revocation import printable
 from ...revocation import Revocation
 from .. import Page
 from .client import Client
+from .inspection import log_problems
 from .inspection import RedisInspection
-from .inspection import warnings
 from .pages import Changes
 from .records import decode
 from .records import encode
@@ -28,21 +28,21 @@ if t.TYPE_CHECKING:
     from .. import AppSession
 
 SLOTS = 64
-"""How many slots of a Cluster are used; the keys of one user are in one of them."""
+"""The number of slots in a Cluster. The keys of one user share a slot."""
 
 KEPT = timedelta(days=1)
-"""How long the stream of changes remembers."""
+"""How long an entry stays in the stream of changes."""
 
-# Compare and set. What is stored there is still what the caller has seen: then all is
-# written. Or else nothing is, and the caller learns what is stored there. The stream
-# comes first, since it alone can fail.
+# Compare and set. If the stored values are still those that the caller has seen, write
+# all revocations. Otherwise write none, and return the stored values. Write to the stream
+# first, because only that can fail.
 _KEEP = """
 local current, fields = {}, {}
 local is_as_seen = true
 for i = 1, #KEYS - 1 do
     current[i] = redis.call('GET', KEYS[i]) or ''
     is_as_seen = is_as_seen and current[i] == ARGV[3 * i - 1]
-    -- A key that exists is in the stream already, or was read before it.
+    -- Readers know a key that exists already, from the stream or from their scan.
     if current[i] == '' then
         fields[#fields + 1] = string.sub(KEYS[i], -16)
         fields[#fields + 1] = ''
@@ -52,11 +52,11 @@ if not is_as_seen then return current end
 local time = redis.call('TIME')
 local first = string.format('%.0f', time[1] * 1000 - ARGV[1])
 if #fields > 0 and redis.call('EXISTS', KEYS[#KEYS]) == 0 then
-    -- While this is there, a reader who has seen nothing has missed nothing.
+    -- While this entry exists, a reader that has read no other has missed nothing.
     redis.call('XADD', KEYS[#KEYS], '0-1', '', '')
 end
 for i = 1, #fields, 2000 do
-    -- As many as a call can take.
+    -- unpack() is limited to a few thousand values per call.
     redis.call('XADD', KEYS[#KEYS], 'MINID', '~', first, '*',
         unpack(fields, i, math.min(i + 1999, #fields)))
 end
@@ -75,17 +75,17 @@ _MARKER = b"marker"
 
 
 class RedisStore:
-    """The four verbs of :class:`.Store` on Redis and Valkey, single or a Cluster.
+    """Stores revocations in Redis or Valkey, on a single server or a Cluster.
 
-    A revocation is one key, which Redis forgets at its ``expires_at``. In a Cluster the
-    keys of one user share a slot, and those of nobody in particular share another: a
-    logout is one script on one server, and a check asks two at most.
+    A revocation is one key, which Redis deletes at its ``expires_at``. In a Cluster, the
+    keys of one user share a slot, and keys that belong to no user share another one. So a
+    logout runs one script on one server, and a check queries at most two servers.
 
-    :param uri: where Redis is, see :data:`.SCHEMES`.
+    :param uri: a URL with one of :data:`.SCHEMES`.
     :param timeout: how long to wait for Redis.
-    :param table_name: ``LOGOUT_TABLE_NAME``, with which the names of its keys begin.
-    :param replicas: how many replicas have to acknowledge a write, 0 or more.
-    :raises ConfigError: the URL is invalid; the message says how to write it.
+    :param table_name: ``LOGOUT_TABLE_NAME``, the prefix of the names of its keys.
+    :param replicas: the number of replicas that have to acknowledge a write, 0 or more.
+    :raises ConfigError: the URL is invalid.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class RedisStore:
         self._has_warned = False
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
-        """See :meth:`.Store.add`. In a Cluster it is all or nothing for each user."""
+        """Store revocations. In a Cluster, this is all or nothing for each user."""
         by_slot: dict[int, list[Revocation]] = {}
         for revocation in merge(revocations):
             by_slot.setdefault(self._slot_of(revocation.subject), []).append(revocation)
@@ -114,32 +114,29 @@ class RedisStore:
             self._keep(slot, group)
 
     def join(self, session: AppSession) -> t.NoReturn:
-        """See :meth:`.Store.join`. Redis cannot."""
         raise ConfigError(
-            "session= needs the revocations in the app's own database: Redis cannot"
-            " commit with it. Leave session out, or LOGOUT_STORE_URI."
+            "The argument session needs the revocations in one of the app's own databases,"
+            " but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part in a database"
+            " transaction. Remove the argument, or remove LOGOUT_STORE_URI."
         )
 
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
     ) -> list[Revocation]:
-        """See :meth:`.Store.find`. A Cluster has to know whose token it is about.
+        """Find revocations. In a Cluster, ``subject`` is required.
 
-        :param keys: 1 or more keys.
-        :param subject: the subject of the token, ``None`` where it has none.
-        :returns: the revocations, in no order.
-        :raises TypeError: it is a Cluster, and ``subject`` was left out.
+        :raises TypeError: the store is a Cluster, and ``subject`` is missing.
         """
         if not self.client.is_cluster:
             prefixes = self._prefixes
         elif isinstance(subject, EllipsisType):
-            # Asking the wrong server would let everybody in.
-            raise TypeError("a Redis Cluster is asked with subject=")
+            # A query to the wrong server would find no revocation.
+            raise TypeError("find() needs subject= to choose a node of a Redis Cluster")
         else:
             prefixes = [self._prefixes[x] for x in {0, self._slot_of(subject)}]
         if not self._has_warned:
             self._has_warned = True
-            warnings(self.inspect())
+            log_problems(self.inspect())
         asked = list(keys)
         with self.client.explained():
             answers = self.client.fetch([[x + key for key in asked] for x in prefixes])
@@ -151,21 +148,19 @@ class RedisStore:
             )
 
     def changes(self, cursor: object | None) -> Page:
-        """See :meth:`.Store.changes`. The total is estimated from the first page."""
         return self._changes.read(cursor)
 
     def purge(self, now: datetime, *, batch: int) -> int:
-        """See :meth:`.Store.purge`. Redis has forgotten by itself."""
+        """Do nothing, because Redis deletes expired keys itself."""
         return 0
 
     def inspect(self) -> RedisInspection:
-        """See :meth:`.Store.inspect`."""
         return RedisInspection(self.client, self._names, _KEEP, self._replicas)
 
     def _slot_of(self, subject: str | None) -> int:
         if subject is None or not self.client.is_cluster:
             return 0
-        # As a revocation shows it, which is all that is known of it there.
+        # Hash the truncated subject, because a revocation stores nothing else.
         octets = (printable(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
 
@@ -187,7 +182,7 @@ class RedisStore:
     ) -> list[bytes] | None:
         arguments: list[t.Any] = [KEPT // timedelta(milliseconds=1)]
         for x in pending:
-            # What never expires has no instant.
+            # A revocation that never expires gets no expiry.
             expires_at = to_milliseconds(x.expires_at) if x.expires_at else ""
             arguments += (known.get(x.key, b""), encode(x), expires_at)
         names = [self._names.make(slot, x.key) for x in pending]
@@ -197,10 +192,8 @@ class RedisStore:
         )
 
     def _wait(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
-        """Wait until replicas have what is stored, and make sure that it is stored.
-
-        A primary that has just taken over may not have it.
-        """
+        # Read the revocations back, because a primary that has just taken over may not
+        # have them.
         keys = [x.key for x in revocations]
         values = self.client.wait_for_replicas(
             [self._names.make(slot, key) for key in keys],
@@ -210,15 +203,15 @@ class RedisStore:
         stored = {key: value or b"" for key, value in zip(keys, values, strict=True)}
         if any(_pending(revocations, stored)):
             raise OutcomeUnknownError(
-                f"{self.client.place}: a replica took over during the write, which may be"
-                " lost"
+                f"{self.client.place}: a replica became the primary during the write, so"
+                " the write may be lost"
             )
 
 
 def _pending(
     revocations: t.Sequence[Revocation], known: t.Mapping[bytes, bytes]
 ) -> t.Iterator[Revocation]:
-    """Merge with what is known to be stored, and leave out what that covers."""
+    """Merge with the stored values, and skip revocations that would change nothing."""
     for new in revocations:
         stored = known.get(new.key)
         if not stored:

@@ -1,4 +1,4 @@
-"""The URL of a Redis server, of a Cluster, or of a service that Sentinels watch."""
+"""Parse the URL of a Redis server, of a Cluster, or of a service behind Sentinels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMES: t.Mapping[str, tuple[Kind, str]] = {
     "redis+sentinel": ("sentinel", "redis"),
     "rediss+sentinel": ("sentinel", "rediss"),
 }
-"""The schemes that are accepted: what each names, and what redis-py calls it."""
+"""The accepted schemes, with what each one names and the scheme that redis-py expects."""
 
 _PORTS: t.Mapping[Kind, int] = {"single": 6379, "cluster": 6379, "sentinel": 26379}
 _OF_SENTINELS = "sentinel_"
@@ -30,7 +30,7 @@ _OF_SENTINELS = "sentinel_"
 
 @dataclass(frozen=True)
 class Address:
-    """What a URL of Redis says."""
+    """The parts of a Redis URL."""
 
     kind: Kind
     """Whether it names a single server, a Cluster, or Sentinels."""
@@ -39,32 +39,31 @@ class Address:
     """The URL without credentials and options, for messages."""
 
     hosts: t.Sequence[tuple[str, int]] = ()
-    """The servers of a Cluster, or the Sentinels, of which one has to answer."""
+    """The servers of a Cluster, or the Sentinels. At least one has to reply."""
 
     service: str = ""
-    """The name under which Sentinels know the primary."""
+    """The name of the service that the Sentinels watch."""
 
     url: str = field(default="", repr=False)
-    """What redis-py calls the URL of a single server."""
+    """The URL of a single server, as redis-py expects it."""
 
     options: t.Mapping[str, t.Any] = field(default_factory=dict, repr=False)
-    """How to connect to the servers of a Cluster, or to the primary."""
+    """The redis-py options for the servers of a Cluster, or for the primary."""
 
     sentinel_options: t.Mapping[str, t.Any] = field(default_factory=dict, repr=False)
-    """How to connect to the Sentinels."""
+    """The redis-py options for the Sentinels."""
 
 
 def read_url(uri: str) -> Address:
-    """Read ``LOGOUT_STORE_URI``.
+    """Parse ``LOGOUT_STORE_URI``.
 
     :param uri: a URL with one of :data:`SCHEMES`.
-    :returns: what it says.
-    :raises ConfigError: it is invalid; the message says how to write it.
+    :raises ConfigError: the URL is invalid.
     """
     try:
         return _read(uri)
     except (KeyError, ValueError):
-        # The message of the error may repeat the URL, with its password.
+        # The message of the original error may contain the URL with its password.
         raise ConfigError(
             "Invalid LOGOUT_STORE_URI. Expected redis://host:port/database,"
             " rediss://host:port/database, unix:///path?db=database,"
@@ -86,7 +85,7 @@ def _read(uri: str) -> Address:
     query = f"?{url.query}" if url.query else ""
     options = _parse(f"redis://{credentials}{at}host/{database}{query}")
     del options["host"]
-    # A Cluster has no database but 0.
+    # A Cluster has only database 0.
     if options.pop("db", 0) if kind == "cluster" else not service:
         raise ValueError
     place = f"{scheme}://{','.join(f'{host}:{port}' for host, port in hosts)}"
@@ -129,5 +128,8 @@ def _read_host(location: str, port: int) -> tuple[str, int]:
 def _parse(url: str) -> dict[str, t.Any]:
     options: dict[str, t.Any] = parse_url(url)  # type: ignore[no-untyped-call]
     if "decode_responses" in options:
-        raise ConfigError("Take decode_responses out of LOGOUT_STORE_URI.")
+        raise ConfigError(
+            "Invalid LOGOUT_STORE_URI: it contains decode_responses, but Flask-Logout"
+            " stores binary data. Remove that option."
+        )
     return options

@@ -1,4 +1,4 @@
-"""Revocations in a table of SQLite, PostgreSQL, MySQL or MariaDB."""
+"""A store of revocations in a table of SQLite, PostgreSQL, MySQL or MariaDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements that are compiled once, for what happens at every request."""
+"""Statements that are compiled once, because every request runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
 
 _CURSOR = "logout_cursor"
 
-# How PostgreSQL spells values that need no escaping.
+# PostgreSQL literals of types that need no escaping.
 _LITERALS: dict[type, t.Callable[[t.Any], str]] = {
     bytes: lambda value: f"'\\x{value.hex()}'::bytea",
     int: str,
@@ -22,11 +22,7 @@ _LITERALS: dict[type, t.Callable[[t.Any], str]] = {
 
 
 class CompiledQuery:
-    """A query that is compiled once, and run on the driver's own cursor.
-
-    :param statement: the query.
-    :param engine: the engine it is run on.
-    """
+    """A query that is compiled once and runs on the driver's own cursor."""
 
     def __init__(self, statement: Query, engine: sa.Engine) -> None:
         options = engine.get_execution_options()
@@ -44,25 +40,17 @@ class CompiledQuery:
             for column in statement.selected_columns
         ]
         self._is_native = not any(self._processors)
-        # With parameters, pg8000 makes three round trips of a statement.
+        # With parameters, pg8000 needs three round trips for a statement.
         self._is_inlined = engine.dialect.driver == "pg8000"
 
     def is_plain(self) -> bool:
-        """Say whether the query can do without SQLAlchemy.
-
-        :returns: whether to call :meth:`run`.
-        """
+        """Whether :meth:`run` may bypass SQLAlchemy."""
         return not self._is_special and not self._relay.is_needed()
 
     def run(
         self, connection: sa.PoolProxiedConnection, parameters: t.Mapping[str, t.Any]
     ) -> t.Sequence[t.Sequence[t.Any]]:
-        """Run the query, and give the connection back.
-
-        :param connection: a connection of the pool.
-        :param parameters: what to bind.
-        :returns: the rows it gave.
-        """
+        """Run the query on a connection of the pool, and return the connection."""
         names = self._names
         if self._constants:
             parameters = {**self._constants, **parameters}
@@ -72,15 +60,15 @@ class CompiledQuery:
             sql, bound = _inline(sql, bound), []
         rows: t.Sequence[t.Sequence[t.Any]] | None = None
         try:
-            # One cursor for as long as the connection lives: for each that is made,
-            # MySQL Connector/Python asks whether the server is there.
+            # Reuse one cursor per connection, because MySQL Connector/Python pings the
+            # server whenever a cursor is created.
             cursor = connection.info.get(_CURSOR)
             if cursor is None:
                 cursor = connection.info[_CURSOR] = connection.cursor()
             cursor.execute(sql, bound)
             rows = cursor.fetchall()
         finally:
-            # What was interrupted must not be answered to somebody else.
+            # Discard it: the next borrower would read the stale reply.
             connection.invalidate() if rows is None else connection.close()
         return rows if self._is_native else [self._read(row) for row in rows]
 
@@ -96,11 +84,7 @@ def _inline(sql: str, values: t.Iterable[t.Any]) -> str:
 
 
 class CompiledChange:
-    """An INSERT that is compiled once, and run as the driver's own SQL.
-
-    :param statement: the change.
-    :param engine: the engine it is run on.
-    """
+    """An INSERT that is compiled once and runs as the driver's own SQL."""
 
     def __init__(self, statement: sa.Insert, engine: sa.Engine) -> None:
         dialect = engine.dialect
@@ -114,11 +98,6 @@ class CompiledChange:
         }
 
     def run(self, connection: sa.Connection, parameters: t.Mapping[str, t.Any]) -> None:
-        """Run the change.
-
-        :param connection: where to run it.
-        :param parameters: what to bind.
-        """
         bound = {
             name: value if process is None else process(value)
             for name, value in parameters.items()

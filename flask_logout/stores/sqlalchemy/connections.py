@@ -1,4 +1,4 @@
-"""How our own connections are made: as the app's are, and waiting only so long."""
+"""Create engines that connect as the app's engine does, but with a timeout."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from .drivers import limit_waits
 from .galera import wait_for_cluster
 from .listeners import Relay
 
-# Whether the connection that is being made in this thread is one of ours.
+# Whether this thread is opening one of our connections.
 _ours = threading.local()
 
-# AUTOCOMMIT from the start, because setting it at each check-out is a round trip.
+# Set AUTOCOMMIT here, because setting it at each checkout costs a round trip.
 _OPTIONS: dict[str, t.Any] = {
     "isolation_level": "AUTOCOMMIT",
     "hide_parameters": True,
 }
 
-# After so many pages SQLite copies its write-ahead log into the file, unless told else.
+# SQLite's default for wal_autocheckpoint, in pages.
 _SQLITE_CHECKPOINT = 1000
 
 GUEST = "logout_guest"
-"""The execution option of an engine on a connection of the app's: what gives that."""
+"""An execution option of engines that use a connection of the app. The value is a function
+that returns that connection."""
 
 
 class connecting:
-    """A block in which the connections that are made are ours."""
+    """A context in which this thread opens our own connections, not the app's."""
 
     def __enter__(self) -> None:
         _ours.is_set = True
@@ -43,12 +44,11 @@ class connecting:
 def engine_for(
     app_engine: sa.Engine, timeout: timedelta
 ) -> t.Callable[[t.Callable[[], None]], sa.Engine]:
-    """Say how to make an engine on a database of the app's.
+    """Choose how to create an engine for one of the app's databases.
 
-    :param app_engine: the app's engine.
     :param timeout: how long to wait for the server.
-    :returns: what makes the engine, given what closes its connections: that is called
-        when the app disposes of its own engine.
+    :returns: a function that creates the engine. Its argument closes the connections of
+        that engine, and is called when the app disposes of its own engine.
     """
 
     def make(dispose: t.Callable[[], None]) -> sa.Engine:
@@ -61,14 +61,13 @@ def engine_for(
 
 
 def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
-    """Make an engine that connects as the app's does.
+    """Create an engine in autocommit mode that connects as the app's engine does.
 
-    It takes the app's pool class and settings, its ``connect_args``, its ``creator`` and
-    the listeners of its pool and of ``do_connect``, hence its TLS and its credentials.
+    It uses the pool class and settings of the app's engine, its ``connect_args``, its
+    ``creator``, and the listeners of its pool and of ``do_connect``. Therefore TLS and
+    credentials are the same.
 
-    :param app_engine: the app's engine.
     :param timeout: how long to wait for the server.
-    :returns: an engine in autocommit.
     """
     engine = sa.create_engine(
         app_engine.url,
@@ -87,11 +86,9 @@ def engine_beside(app_engine: sa.Engine, timeout: timedelta) -> sa.Engine:
 
 
 def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
-    """Make an engine on a database that is not one of the app's.
+    """Create an engine in autocommit mode for a database that isn't one of the app's.
 
-    :param url: where it is.
     :param timeout: how long to wait for the server.
-    :returns: an engine in autocommit.
     """
     engine = sa.create_engine(url, **_OPTIONS)
     _bound_connecting(engine, timeout)
@@ -102,13 +99,10 @@ def engine_of(url: sa.URL, timeout: timedelta) -> sa.Engine:
 
 
 def engine_within(app_engine: sa.Engine) -> sa.Engine:
-    """Make an engine on the only connection of an in-memory SQLite database.
+    """Create an engine on the only connection of an in-memory SQLite database.
 
-    A transaction on that connection is the app's to end. Outside of one, each statement
-    is committed at once.
-
-    :param app_engine: the app's engine.
-    :returns: an engine that never begins or ends a transaction.
+    The engine never begins or ends a transaction, because only the app may do so on its
+    connection. Outside of a transaction, each statement is committed immediately.
     """
 
     def connect() -> t.Any:
@@ -128,8 +122,8 @@ def engine_within(app_engine: sa.Engine) -> sa.Engine:
 def _execute_alone(
     cursor: t.Any, sql: str, parameters: t.Any, _context: object
 ) -> bool:
-    # sqlite3 begins a transaction before a statement that starts with one of these words.
-    # Another thread of the app could roll it back before we commit it.
+    # The module sqlite3 begins a transaction before a statement that starts with one of
+    # these words. Another thread of the app could roll it back before we commit it.
     if sql.startswith(("INSERT", "DELETE")):
         sql = f"WITH one AS (SELECT 1) {sql}"
     cursor.execute(sql, parameters)
@@ -137,11 +131,11 @@ def _execute_alone(
 
 
 def _leave_alone(_connection: t.Any) -> None:
-    """Do nothing to a connection that is not ours."""
+    pass
 
 
 def _prepare(engine: sa.Engine, timeout: timedelta) -> None:
-    # In autocommit there is nothing to roll back, so spare the round trip.
+    # In autocommit mode there is nothing to roll back, so save the round trip.
     dialect: t.Any = engine.dialect
     dialect.do_rollback = _leave_alone
     _bound_waiting(engine, timeout)
@@ -149,11 +143,10 @@ def _prepare(engine: sa.Engine, timeout: timedelta) -> None:
 
 
 def _bound_connecting(engine: sa.Engine, timeout: timedelta) -> None:
-    """Limit the waits of each connection that is ours."""
     driver, seconds = engine.dialect.driver, timeout.total_seconds()
 
-    # On the app's engine too, through which our connections are made. Its own
-    # connections, which are not made in such a block, stay as they are.
+    # Our pool connects through the app's engine, so this listens there as well. The
+    # thread-local flag exempts the app's own connections.
     @sa.event.listens_for(engine, "do_connect")
     def limit(*event: t.Any) -> None:
         if getattr(_ours, "is_set", False):
@@ -161,7 +154,6 @@ def _bound_connecting(engine: sa.Engine, timeout: timedelta) -> None:
 
 
 def _bound_waiting(engine: sa.Engine, timeout: timedelta) -> None:
-    """Limit the wait for a connection of the pool, and for a lock of SQLite."""
     seconds = timeout.total_seconds()
     if isinstance(engine.pool, QueuePool):
         engine.pool._timeout = seconds
@@ -174,13 +166,13 @@ def _bound_sqlite(connection: t.Any, seconds: float) -> None:
 
 
 def _checkpoint_rarely(engine: sa.Engine) -> None:
-    """Copy SQLite's write-ahead log into the file less often than at a purge's batches."""
+    # By default, each batch of a purge would trigger a checkpoint.
     if engine.dialect.driver == "pysqlite":
         sa.event.listen(engine, "connect", lambda x, _: _checkpoint_sqlite(x))
 
 
 def _checkpoint_sqlite(connection: t.Any) -> None:
     pages = connection.execute("PRAGMA wal_autocheckpoint").fetchone()
-    # What the app has set stays as it is.
+    # Respect a value that the app has set.
     if pages == (_SQLITE_CHECKPOINT,):
         connection.execute(f"PRAGMA wal_autocheckpoint = {4 * _SQLITE_CHECKPOINT}")

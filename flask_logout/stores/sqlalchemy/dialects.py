@@ -1,4 +1,4 @@
-"""What is spelled differently from database to database."""
+"""SQL types and functions that differ between databases."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ DIALECTS = {
     "postgresql": "postgresql",
     "sqlite": "sqlite",
 }
-"""The dialects that are supported, and whose upsert each of them speaks."""
+"""The supported dialects, each with the dialect whose upsert syntax it uses."""
 
 KEY = sa.LargeBinary(KEY_SIZE).with_variant(mysql.BINARY(KEY_SIZE), "mysql", "mariadb")
-"""The type of a key."""
+"""The type of a revocation key."""
 
 INSTANT = sa.DateTime(timezone=True).with_variant(
     mysql.DATETIME(fsp=6), "mysql", "mariadb"
 )
-"""The type of an instant, to the microsecond."""
+"""The type of an instant, with microseconds."""
 
 NOW = {
-    # CURRENT_TIMESTAMP would be the start of the app's transaction.
+    # CURRENT_TIMESTAMP would return the start of the app's transaction.
     "postgresql": sa.text("clock_timestamp()"),
     "sqlite": sa.text("strftime('%Y-%m-%d %H:%M:%f000', 'now')"),
     "mysql": sa.text("utc_timestamp(6)"),
 }
-"""The clock of the database, in UTC and in microseconds."""
+"""The current time of the database, in UTC with microseconds."""
 
 _STATEMENT_NOW: dict[str, t.Any] = {
     "postgresql": sa.func.statement_timestamp(),
@@ -43,12 +43,12 @@ _STATEMENT_NOW: dict[str, t.Any] = {
 
 
 def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
-    """Give the database's clock as it was before a statement read anything.
+    """Return SQL for the time at which the statement began, by the database's clock.
 
-    It has one value per statement, so that an index can be searched for it.
+    It has one value per statement, so the database can use an index to compare with it.
+    On SQLite, it is this machine's clock, which may be read after the statement began.
 
     :param dialect: one of the values of :data:`DIALECTS`.
-    :returns: the SQL. On SQLite, the clock is this machine's, and may be read later.
     """
     now: sa.ColumnElement[t.Any] = _STATEMENT_NOW.get(dialect, NOW[dialect])
     return now
@@ -57,12 +57,12 @@ def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
 def has_passed(
     instant: sa.ColumnElement[datetime], now: datetime, dialect: str
 ) -> sa.ColumnElement[bool]:
-    """Say in SQL that an instant has passed by this machine's clock and the database's.
+    """Return SQL for: the instant has passed by this machine's and the database's clock.
 
-    :param instant: a column.
-    :param now: the present by this machine's clock, aware UTC.
+    On SQLite, only this machine's clock counts.
+
+    :param now: the current time by this machine's clock, aware UTC.
     :param dialect: one of the values of :data:`DIALECTS`.
-    :returns: the condition; on SQLite, this machine's clock alone decides.
     """
     ours = instant < now
     if dialect == "sqlite":
@@ -71,10 +71,9 @@ def has_passed(
 
 
 def to_utc(instant: datetime) -> datetime:
-    """Make an instant that a database gave aware UTC.
+    """Convert an instant that a database returned to aware UTC.
 
-    :param instant: naive UTC of SQLite and MySQL, any time zone of PostgreSQL.
-    :returns: aware UTC.
+    :param instant: naive UTC from SQLite and MySQL, any time zone from PostgreSQL.
     """
     if instant.tzinfo is None:
         return instant.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""How each driver is told to stop waiting for a server."""
+"""Set the timeouts of each database driver."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Limits = t.Callable[[float], Arguments]
 
 
 def limit_waits(driver: str, seconds: float, arguments: Arguments) -> None:
-    """Add the arguments that make a driver stop waiting; those of the app win.
+    """Add timeouts to the connect arguments of a driver, unless the app has set them.
 
-    :param driver: the driver, as SQLAlchemy names it.
-    :param seconds: the limit.
-    :param arguments: the arguments with which it connects.
+    :param driver: the name that SQLAlchemy gives the driver.
+    :param seconds: the timeout.
+    :param arguments: the connect arguments, which this changes.
     """
     if driver in _CURSORS:
         _limit_cursors(*_CURSORS[driver], seconds, arguments)
@@ -39,7 +39,7 @@ def _no_limits(_seconds: float) -> Arguments:
 
 
 def _libpq(seconds: float) -> Arguments:
-    # libpq takes no less.
+    # libpq rounds smaller values up to 2.
     return {"connect_timeout": max(2, round(seconds))}
 
 
@@ -54,7 +54,7 @@ def _whole(*names: str) -> Limits:
 def _mysqlconnector(seconds: float) -> Arguments:
     from mysql.connector.constants import DEFAULT_CONFIGURATION
 
-    # Versions before 9.2 have only the first.
+    # Versions before 9.2 support only the first.
     names = ("connection_timeout", "read_timeout", "write_timeout")
     return _whole(*(x for x in names if x in DEFAULT_CONFIGURATION))(seconds)
 
@@ -71,12 +71,12 @@ _LIMITS: t.Mapping[str, Limits] = MappingProxyType(
         "mysqldb": _whole(*_MYSQL),
         "mariadbconnector": _whole(*_MYSQL),
         "mysqlconnector": _mysqlconnector,
-        # It keeps this limit for every later wait on the socket.
+        # This also limits every later wait on the socket.
         "cymysql": _named("connect_timeout"),
     }
 )
 
-# The drivers without a limit for an answer, and their cursors.
+# The cursor classes of drivers that have no timeout for the reply to a statement.
 _CURSORS: t.Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "psycopg": ("psycopg", "Cursor"),

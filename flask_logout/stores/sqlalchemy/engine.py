@@ -1,7 +1,7 @@
-"""Connections of our own beside the app's: short, in autocommit, one round trip each.
+"""Run statements on connections of our own, in autocommit mode, with retries.
 
-The app's session is never touched, so nothing of it can be committed, rolled back or
-left idle in a transaction.
+The app's database session isn't involved, so nothing in it can be committed, rolled back
+or left idle in a transaction.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ T = t.TypeVar("T")
 
 _ATTEMPTS = 3
 _IN_MEMORY = (
-    "db.session has an open transaction, and an in-memory SQLite database has one"
+    "db.session has an open transaction, and an in-memory SQLite database has only one"
     " connection, so a rollback would undo the revocation. Commit before you revoke, pass"
-    " session=db.session, or use a file"
+    " session=db.session, or use a SQLite file"
 )
 
 
 class OwnEngine:
-    """An engine that is made when it is first needed, and its ways to run a statement.
+    """Runs statements on an engine that is created when it is first needed.
 
-    :param make: makes the engine; it is given what closes our connections, for where
-        the app closes its own.
+    :param make: creates the engine. Its argument closes our connections, and is to be
+        called when the app closes its own.
     :param timeout: how long to wait for the database.
     """
 
@@ -62,22 +62,18 @@ class OwnEngine:
 
     @property
     def dialect(self) -> sa.Dialect:
-        """The dialect that is spoken."""
         return self.get().dialect
 
     def get(self) -> sa.Engine:
-        """Give the engine of this process; a forked worker has its own connections.
-
-        :returns: an engine in autocommit.
-        """
+        """Return the engine. A forked worker gets connections of its own."""
         self._ready()
         return t.cast(sa.Engine, self._engine)
 
     def connect(self) -> t.ContextManager[sa.Connection]:
-        """Lend a connection on which every statement is committed at once.
+        """Borrow a connection in autocommit mode.
 
-        :returns: a context manager that gives the connection back, or closes it where
-            anything was raised meanwhile.
+        :returns: a context manager that returns the connection to the pool, or discards
+            it if an exception was raised.
         """
         engine = self.get()
         with connecting():
@@ -86,10 +82,9 @@ class OwnEngine:
             return _alone(self._turn(), lent) if is_guest else lent
 
     def schema_of(self, table: sa.Table) -> str | None:
-        """Name the schema that the app's ``schema_translate_map`` gives a table.
+        """Return the schema of a table, after the app's ``schema_translate_map``.
 
-        :param table: the table.
-        :returns: the schema, ``None`` for the default one.
+        :returns: the schema, or ``None`` for the default schema.
         """
         options = self.get().get_execution_options()
         schemas: t.Mapping[str | None, str] = options.get("schema_translate_map") or {}
@@ -98,12 +93,10 @@ class OwnEngine:
     def execute(
         self, statement: sa.Executable, parameters: t.Mapping[str, t.Any] | None = None
     ) -> tuple[t.Sequence[sa.Row[t.Any]], int]:
-        """Run one statement that may be run again.
+        """Run one idempotent statement, with retries.
 
-        :param statement: what to run: a query, or a change that is idempotent.
-        :param parameters: what to bind.
-        :returns: the rows it gave and the count of rows it changed.
-        :raises StoreUnavailableError: the database did not answer, or not as it should.
+        :returns: the rows, and the number of rows that it changed.
+        :raises StoreUnavailableError: the database didn't answer, or returned an error.
         """
 
         def run(connection: sa.Connection) -> tuple[t.Sequence[sa.Row[t.Any]], int]:
@@ -115,12 +108,10 @@ class OwnEngine:
     def query(
         self, statement: Query, parameters: t.Mapping[str, t.Any]
     ) -> t.Sequence[t.Sequence[t.Any]]:
-        """Run one query at the least cost: compiled once, on the driver's own cursor.
+        """Run one query as fast as possible, compiled once, on the driver's own cursor.
 
-        :param statement: the query, the same object at every call.
-        :param parameters: what to bind.
-        :returns: the rows it gave.
-        :raises StoreUnavailableError: the database did not answer, or not as it should.
+        :param statement: the query. Pass the same object in every call.
+        :raises StoreUnavailableError: the database didn't answer, or returned an error.
         """
         engine, deadline = self.get(), self._deadline()
         compiled = self._queries.get(statement)
@@ -134,18 +125,17 @@ class OwnEngine:
             except Exception as e:
                 if time.monotonic() > deadline or not is_known(e, engine.dialect):
                     raise StoreUnavailableError(explain(e, engine.dialect)) from e
-        # What failed is run again the long way, which knows what each error means.
+        # Retry through execute(), which classifies errors.
         return self.execute(statement, parameters)[0]
 
     def change(  # noqa: DOC503  the class of an exception is a parameter of run()
         self, statement: sa.Insert, parameters: t.Mapping[str, t.Any]
     ) -> None:
-        """Run one idempotent change, compiled once.
+        """Run one idempotent INSERT, compiled once.
 
-        :param statement: the change, the same object at every call.
-        :param parameters: what to bind.
-        :raises OutcomeUnknownError: the change was sent, and no answer came.
-        :raises StoreUnavailableError: the database did not make the change.
+        :param statement: the INSERT. Pass the same object in every call.
+        :raises OutcomeUnknownError: the INSERT was sent, but the database didn't answer.
+        :raises StoreUnavailableError: the database didn't change anything.
         """
         engine = self.get()
         options = engine.get_execution_options()
@@ -155,12 +145,12 @@ class OwnEngine:
         if "schema_translate_map" in options:
             self.run(lambda x: x.execute(statement, parameters), OutcomeUnknownError)
         else:
-            # SQLAlchemy keeps no compiled INSERT of several rows by itself.
+            # SQLAlchemy doesn't cache the compiled form of a multi-row INSERT.
             compiled = self._changes.get(statement) or CompiledChange(statement, engine)
             self._changes[statement] = compiled
             self.run(lambda x: compiled.run(x, parameters), OutcomeUnknownError)
         if connect and connect().in_transaction:
-            # Another thread may have begun it before our statement.
+            # Another thread may have begun a transaction before our statement.
             raise OutcomeUnknownError(_IN_MEMORY)
 
     def run(  # noqa: DOC503  the class of the exception is a parameter
@@ -168,12 +158,13 @@ class OwnEngine:
         work: t.Callable[[sa.Connection], T],
         if_unanswered: type[StoreUnavailableError] = StoreUnavailableError,
     ) -> T:
-        """Do some work on a connection, and do it again if that may help.
+        """Call a function with a connection, and retry it if that can help.
 
-        :param work: what to do, which may be done again.
-        :param if_unanswered: what to raise if the database may have done the work.
-        :returns: what the work returned.
-        :raises StoreUnavailableError: the database did not answer, or not as it should.
+        :param work: an idempotent function.
+        :param if_unanswered: the exception to raise if the database may have done the
+            work but didn't answer.
+        :returns: the result of the function.
+        :raises StoreUnavailableError: the database didn't answer, or returned an error.
         """
         dialect, deadline, attempts = self.dialect, self._deadline(), _ATTEMPTS
         error_class = StoreUnavailableError
@@ -188,14 +179,15 @@ class OwnEngine:
                 if is_unanswered:
                     error_class = if_unanswered
                 if is_from_replica(e):
-                    # A failover: the pool leads to what is a replica now.
+                    # After a failover, the pool may connect to a server that is now a
+                    # replica.
                     self.dispose()
                 may_help = is_unanswered and is_known(e) or is_passing(e)
                 if not attempts or time.monotonic() > deadline or not may_help:
                     raise error_class(explain(e)) from e
 
     def dispose(self) -> None:
-        """Close every connection; the next use opens new ones."""
+        """Close every connection. The next use opens new ones."""
         if self._engine is not None:
             # A forked process must not close the connections of its parent.
             self._engine.dispose(close=self._ready.is_done)
@@ -207,7 +199,7 @@ class OwnEngine:
             self.dispose()
 
     def _deadline(self) -> float:
-        """Until when what failed is tried again: a stall must not be waited for twice."""
+        # No retry after half of the timeout: a stalled server must not be waited for twice.
         return time.monotonic() + self._timeout.total_seconds() / 2
 
 
@@ -215,7 +207,7 @@ class OwnEngine:
 def _alone(
     lock: threading.Lock, lent: t.ContextManager[sa.Connection]
 ) -> t.Iterator[sa.Connection]:
-    """Let one thread at a time use the only connection that there is."""
+    # Only one thread at a time may use the single connection.
     with lock, lent as connection:
         yield connection
 
@@ -226,6 +218,6 @@ def _lend(opened: t.ContextManager[sa.Connection]) -> t.Iterator[sa.Connection]:
         try:
             yield connection
         except BaseException:
-            # What was interrupted must not be answered to somebody else.
+            # Discard it: the next borrower would read the stale reply.
             connection.invalidate()
             raise

@@ -1,4 +1,4 @@
-"""What the exceptions of a database driver mean."""
+"""Classify and describe the exceptions of database drivers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import SQLAlchemyError
 
-# Serialization failure, deadlock (SQLSTATE); deadlock (MySQL, MariaDB).
+# Serialization failure and deadlock (SQLSTATE), deadlock (MySQL and MariaDB).
 _TRANSIENT = frozenset({"40001", "40P01", 1213})
-# A replica answers: PostgreSQL (SQLSTATE); MySQL and MariaDB.
+# The server is read-only: PostgreSQL (SQLSTATE), MySQL and MariaDB.
 _READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
-# Neither a lost connection nor HY, by which drivers of MySQL say that there is no code.
+# Exclude lost connections (08), and HY, which MySQL drivers use if there is no code.
 _SQLSTATE = re.compile("(?!08|HY)[0-9A-Z]{5}")
-# No such table: PostgreSQL, MySQL and MariaDB, SQLite.
+# No such table, in PostgreSQL, MySQL or MariaDB, and SQLite.
 _NO_TABLE = re.compile(
     "relation .* does not exist|Table .* doesn't exist|no such table"
 )
 
 
 def is_known(error: Exception, dialect: sa.Dialect | None = None) -> bool:
-    """Say whether an exception is one that reports a failure of the database.
+    """Whether SQLAlchemy, the driver or the operating system raised the exception.
 
-    Anything else is a defect of the driver, or a time limit of the app's own, so trying
-    again is no remedy.
+    Any other exception comes from a bug of the driver or from a time limit that the app
+    has set, so a retry doesn't help.
 
-    :param error: the exception.
-    :param dialect: the dialect of the engine, if the driver was called without
-        SQLAlchemy.
-    :returns: whether SQLAlchemy, the driver or the operating system reports a failure.
+    :param dialect: the dialect, if the driver was called without SQLAlchemy.
     """
     known: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
     if dialect is not None:
@@ -39,52 +36,36 @@ def is_known(error: Exception, dialect: sa.Dialect | None = None) -> bool:
 
 
 def is_passing(error: Exception) -> bool:
-    """Say whether another attempt may succeed.
-
-    :param error: the exception.
-    :returns: whether it is a dead connection of the pool, a deadlock or a failover.
-    """
+    """Whether a retry may succeed: after a lost connection, a deadlock or a failover."""
     return _is_dead(error) or not _codes_of(error).isdisjoint(_TRANSIENT | _READ_ONLY)
 
 
 def is_from_replica(error: Exception) -> bool:
-    """Say whether a database that accepts no writes has answered.
-
-    :param error: the exception.
-    :returns: whether the database is read-only.
-    """
+    """Whether the server rejected a write because it is read-only."""
     return not _codes_of(error).isdisjoint(_READ_ONLY)
 
 
 def is_answer(error: Exception, dialect: sa.Dialect) -> bool:
-    """Say whether the database has certainly not done the work.
-
-    :param error: the exception.
-    :param dialect: the dialect of the engine.
-    :returns: ``False`` if the work may have been done.
-    """
-    # SQLite is no other process, and text that cannot be encoded is not sent.
+    """Whether the exception proves that the database has not done the work."""
+    # SQLite runs in this process, and text that can't be encoded is never sent.
     if dialect.name == "sqlite" or isinstance(error, UnicodeEncodeError):
         return True
     return not _is_dead(error) and any(map(_is_of_server, _codes_of(error)))
 
 
 def explain(error: Exception, dialect: sa.Dialect | None = None) -> str:
-    """Describe an exception in one line.
+    """Describe an exception in one line, without the statement.
 
-    :param error: the exception.
-    :param dialect: the dialect of the engine, if the driver was called without
-        SQLAlchemy.
-    :returns: its class and its first line, without the statement.
+    :param dialect: the dialect, if the driver was called without SQLAlchemy.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not is_known(error, dialect):
-        # Its message may repeat what the driver was given.
+        # Its message may contain the parameters of the statement.
         return type(cause).__name__
     first_line = (str(cause).splitlines() or [""])[0]
     said = f"{type(cause).__name__}: {first_line}"
     if _NO_TABLE.search(said):
-        said += " — create the table: run `flask logout init`, or your migrations"
+        said += ". Run your migrations or `flask logout init` to create the table"
     return said
 
 
@@ -94,16 +75,15 @@ def _is_dead(error: Exception) -> bool:
 
 def _is_of_server(code: object) -> bool:
     if isinstance(code, int):
-        # MySQL and MariaDB; 2000 to 2999 are codes of the client.
+        # MySQL and MariaDB. The codes 2000 to 2999 come from the client library.
         return 1000 <= code < 2000 or code >= 3000
     return isinstance(code, str) and _SQLSTATE.fullmatch(code) is not None
 
 
 def _codes_of(error: Exception) -> set[object]:
-    """The codes by which a driver says what is wrong."""
     cause: t.Any = getattr(error, "orig", None)
     first = next(iter(getattr(cause, "args", ())), None)
-    # pg8000 gives all that the server said.
+    # pg8000 passes the server's whole reply as a dictionary.
     first = first.get("C") if isinstance(first, dict) else first
     names = ("sqlstate", "pgcode", "errno")
     return {first, *(getattr(cause, name, None) for name in names)}

@@ -1,4 +1,4 @@
-"""Galera: reads that wait until the node has applied what the cluster has committed."""
+"""Make reads on a Galera cluster wait for the writes of other nodes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import sqlalchemy as sa
 
 from .dialects import DIALECTS
 
-# Bit 1 is for reads. MariaDB without Galera has the variable too, and ignores it. MySQL
-# does not have it, and takes what begins with /*M! for a comment.
+# Bit 1 is for reads. MariaDB without Galera has this variable too, but ignores it. MySQL
+# doesn't have it, and treats /*M! as a comment.
 _WAIT = "SET @logout = NULL /*M! , SESSION wsrep_sync_wait = @@wsrep_sync_wait | 1 */"
 
 
 def wait_for_cluster(engine: sa.Engine) -> None:
-    """Let each new connection read what any node of a Galera cluster has committed.
+    """Make each new connection see every commit of a Galera cluster.
 
-    Otherwise a check may read from a node that has not applied a logout yet.
-
-    :param engine: our own engine.
+    Otherwise a check can read from a node that has not applied a logout yet.
     """
     if DIALECTS[engine.dialect.name] == "mysql":
         sa.event.listen(engine, "connect", lambda x, _: _set_wait(x))

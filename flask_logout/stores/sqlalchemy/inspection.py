@@ -1,4 +1,4 @@
-"""The table of revocations looked at from outside: what is in it, and is it right."""
+"""Create the table of revocations, count its rows and find mistakes in its schema."""
 
 from __future__ import annotations
 
@@ -19,24 +19,19 @@ from .dialects import to_utc
 from .engine import OwnEngine
 from .topology import list_risks
 
-# What a reflected text type says beside its length, on MySQL.
+# The attributes of a reflected text type on MySQL.
 _COLLATION = re.compile(r" (CHARACTER SET|COLLATE) .*")
 
 
 class SQLAlchemyInspection:
-    """What the command line asks of a table: :class:`.Inspection`.
-
-    :param table: the table.
-    :param engine: where it is.
-    """
+    """The administrative view of a table of revocations."""
 
     def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
-        self.place = f"the table {table.name}"
+        self.place = f"table {table.name}"
         self._table = table
         self._engine = engine
 
     def create(self) -> str:
-        """See :meth:`.Inspection.create`."""
         table = self._table
         is_missing = not self._engine.run(
             lambda x: sa.inspect(x).has_table(table.name, schema=self._schema)
@@ -44,7 +39,7 @@ class SQLAlchemyInspection:
         self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
         is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
         for index in self._missing_indexes():
-            # MySQL has no IF NOT EXISTS here.
+            # MySQL doesn't support IF NOT EXISTS for indexes.
             create = sa.schema.CreateIndex(index, if_not_exists=not is_mysql)
             self._engine.execute(create)
         name = self._table.name
@@ -57,11 +52,9 @@ class SQLAlchemyInspection:
         return self._engine.schema_of(self._table)
 
     def clear(self) -> None:
-        """See :meth:`.Inspection.clear`."""
         self._engine.execute(sa.delete(self._table))
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
-        """See :meth:`.Inspection.count_kinds`."""
         column = self._table.c
         expired = sa.func.count(sa.case((self._has_expired(now), 1)))
         statement = sa.select(
@@ -81,7 +74,6 @@ class SQLAlchemyInspection:
         return {kind: found.get(kind, Tally()) for kind in KINDS}
 
     def count_expired(self, now: datetime) -> int:
-        """See :meth:`.Inspection.count_expired`."""
         statement = sa.select(sa.func.count()).where(self._has_expired(now))
         rows, _ = self._engine.execute(statement)
         return int(rows[0][0])
@@ -91,32 +83,27 @@ class SQLAlchemyInspection:
         return has_passed(self._table.c.expires_at, now, dialect)
 
     def read_clock(self) -> datetime:
-        """See :meth:`.Inspection.read_clock`."""
         now = NOW[DIALECTS[self._engine.dialect.name]]
         rows, _ = self._engine.execute(sa.select(sa.type_coerce(now, INSTANT)))
         return to_utc(rows[0][0])
 
     def read_last_expiry(self) -> datetime | None:
-        """See :meth:`.Inspection.read_last_expiry`. It reads one entry of an index."""
+        # This reads one entry of an index.
         last = sa.func.max(self._table.c.expires_at, type_=INSTANT)
         rows, _ = self._engine.execute(sa.select(last))
         return rows[0][0] and to_utc(rows[0][0])
 
     def list_problems(self) -> list[str]:
-        """See :meth:`.Inspection.list_problems`."""
         return self._engine.run(
             lambda x: [*self._describe_faults(sa.inspect(x)), *list_risks(x)]
         )
 
     def _describe_faults(self, inspector: sa.Inspector) -> t.Iterator[str]:
-        """Compare the table with the one that it should be.
-
-        Names of indexes may differ, and further columns and indexes are the app's.
-        """
+        # Indexes may have other names, and the app may add columns and indexes.
         table, name = self._table, self._table.name
         if not inspector.has_table(name, schema=self._schema):
             yield (
-                f"there is no table {name}. Run your migrations, or: flask logout init"
+                f"Table {name} does not exist. Run your migrations or `flask logout init`."
             )
             return
         faults = [
@@ -125,9 +112,9 @@ class SQLAlchemyInspection:
         ]
         if faults:
             yield (
-                f"{name} is not as it must be: {', '.join(faults)}. Make a migration"
-                " that mends it, or drop it once no token lives and run: flask logout"
-                " init"
+                f"Table {name} has the wrong schema: {', '.join(faults)}. Create a"
+                " migration that corrects it, or drop the table after every token has"
+                " expired and run `flask logout init`."
             )
 
     def _missing_indexes(self) -> list[sa.Index]:
@@ -151,9 +138,9 @@ def _column_faults(
     for column in table.columns:
         right = _spell(column.type, bool(column.nullable), dialect)
         if column.name not in found:
-            yield f"the column {column.name} ({right}) is missing"
+            yield f"column {column.name} ({right}) is missing"
         elif found[column.name] != right:
-            yield f"the column {column.name} is {found[column.name]}, not {right}"
+            yield f"column {column.name} is {found[column.name]} instead of {right}"
 
 
 def _index_faults(
@@ -163,11 +150,11 @@ def _index_faults(
     if key["constrained_columns"] != table.primary_key.columns.keys():
         yield "the primary key is not the column key"
     indexes = inspector.get_indexes(table.name, schema=schema)
-    # The first column is what an index finds by.
+    # Only the first column matters, because statements search for a single column.
     served = {x["column_names"][0] for x in indexes}
     for name in sorted(x.columns.keys()[0] for x in table.indexes):
         if name not in served:
-            yield f"the index on {name} is missing"
+            yield f"the index on column {name} is missing"
 
 
 def _spell(

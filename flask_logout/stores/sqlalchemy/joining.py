@@ -1,4 +1,4 @@
-"""Revocations that are written in a transaction of the app."""
+"""Write revocations in a transaction that the app controls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if t.TYPE_CHECKING:
         [t.Sequence[Revocation]], tuple[sa.Insert, t.Mapping[str, t.Any]]
     ]
 
-# In which schema checks find the table, if nothing but the connection says so.
+# The schema in which checks find the table, if only the connection determines it.
 _SCHEMA_OF = {
     "postgresql": sa.text(
         "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -44,16 +44,16 @@ _SCHEMA_OF = {
 
 BLOCKED = (
     "%s. This request has an open transaction on the same SQLite file in db.session, and"
-    " SQLite has one writer at a time. Commit it before you revoke, pass"
+    " SQLite allows only one writer at a time. Commit it before you revoke, pass"
     " session=db.session, or set LOGOUT_COMMIT_APP_SESSION for the logout endpoint"
 )
-"""What to add to an error if :func:`may_block`."""
+"""The message of an error if :func:`may_block` returns ``True``."""
 
 
 class JoinedTable:
-    """A :class:`.Joined`: the table, written over the connection of the app's session.
+    """Writes to the table on the connection of the app's database session.
 
-    The session may have another ``search_path`` or ``schema_translate_map``. So the
+    The session may have another ``search_path`` or ``schema_translate_map``, so the
     statement names the schema in which checks find the table.
     """
 
@@ -67,7 +67,7 @@ class JoinedTable:
             )
         self._session, self._upsert = session, upsert
         clause = sa.insert(table)
-        # Not session.execute(), which flushes the app's objects.
+        # Don't use session.execute(), because it flushes the app's objects.
         with _translated():
             self._bind = session.get_bind(clause=clause)
             _check_database(self._bind.engine, engine.get(), table.name)
@@ -76,7 +76,6 @@ class JoinedTable:
         self._schemas = _find_schemas(table, engine)
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
-        """See :meth:`.Joined.add`."""
         statement, parameters = self._upsert(revocations)
         options = {"schema_translate_map": self._schemas}
         with _translated():
@@ -85,7 +84,6 @@ class JoinedTable:
     def around_commit(
         self, *, before: t.Callable[[], None], after: t.Callable[[], None]
     ) -> None:
-        """See :meth:`.Joined.around_commit`."""
         around_commit(
             self._session,
             self._connection,
@@ -96,13 +94,8 @@ class JoinedTable:
 
 
 def may_block(session: scoped_session[t.Any], table: sa.Table) -> bool:
-    """Tell whether the current request has locked the SQLite file of the table.
-
-    :param session: the app's session.
-    :param table: the table.
-    :returns: whether the session has a transaction on that file.
-    """
-    # Outside an app context there is no current session.
+    """Whether the session of this request has an open transaction on our SQLite file."""
+    # Outside of an app context there is no current session.
     with suppress(RuntimeError, SQLAlchemyError):
         if session.registry.has() and session().in_transaction():
             clause = sa.insert(table)
@@ -116,11 +109,7 @@ def may_block(session: scoped_session[t.Any], table: sa.Table) -> bool:
 
 
 def explain_commit(error: Exception) -> StoreUnavailableError:
-    """Make the error of a commit of the app's session.
-
-    :param error: what the commit raised.
-    :returns: what to raise instead.
-    """
+    """Convert an exception that the commit of the app's session raised."""
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
     kind = OutcomeUnknownError if is_lost else StoreUnavailableError
     return kind(f"db.session can't be committed: {explain(error)}")
@@ -132,32 +121,31 @@ def _translated() -> t.Iterator[None]:
         yield
     except UnboundExecutionError as e:
         raise ConfigError(
-            "The session passed as session= has no engine for the table of revocations."
-            " Pass db.session, or a session that is bound to an engine."
+            "The argument session is a session that has no engine for the table of"
+            " revocations. Pass db.session, or a session that is bound to an engine."
         ) from e
     except (InvalidRequestError, LogoutError):
-        # The app has to roll back, or has closed the session: no fault of a database.
+        # The app must roll back, or has closed the session. The database isn't at fault.
         raise
     except Exception as e:
         raise StoreUnavailableError(explain(e)) from e
 
 
 def _check_database(theirs: sa.Engine, ours: sa.Engine, table: str) -> None:
-    """Reject a session that is evidently connected to another database."""
     kinds = [DIALECTS.get(x.dialect.name) for x in (theirs, ours)]
     names = [_database(x) for x in (theirs, ours)]
     if kinds[0] == kinds[1] and (None in names or names[0] == names[1]):
         return
     raise ConfigError(
-        f"The session passed as session= is connected to the {theirs.dialect.name}"
-        f" database {theirs.url.database!r}, but the table {table} is in the"
+        f"The argument session is a session of the {theirs.dialect.name} database"
+        f" {theirs.url.database!r}, but the table {table} is in the"
         f" {ours.dialect.name} database {ours.url.database!r}. Pass a session of that"
-        " database, or leave session= out."
+        " database, or remove the argument."
     )
 
 
 def _database(engine: sa.Engine) -> str | None:
-    """Name the database of an engine, if its URL does."""
+    """Return the name of an engine's database, or ``None`` if the URL has none."""
     name = engine.url.database
     if engine.dialect.name != "sqlite":
         return name
@@ -174,7 +162,7 @@ def _place(engine: sa.Engine) -> tuple[object, ...]:
 def _find_schemas(
     table: sa.Table, engine: OwnEngine
 ) -> t.Mapping[str | None, str | None] | None:
-    """Find what to translate schemas to, so that checks find what is written."""
+    """Return the ``schema_translate_map`` that leads writes to the table of the checks."""
     options = engine.get().get_execution_options()
     schemas: dict[str | None, str | None] = {**options.get("schema_translate_map", {})}
     query = _SCHEMA_OF.get(DIALECTS[engine.dialect.name])

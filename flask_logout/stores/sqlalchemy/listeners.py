@@ -1,7 +1,7 @@
-"""What makes our statements visible to tracers, query loggers and ``echo``.
+"""Show our statements to tracers, query loggers and ``echo``.
 
-This relies on names that the documentation of SQLAlchemy does not list: ``dispatch`` of an
-engine and of a dialect, which holds the listeners of each event, and ``logger``.
+This uses attributes that SQLAlchemy doesn't document: ``dispatch`` of an engine and of a
+dialect, which contains the listeners of each event, and ``logger`` of an engine.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import typing as t
 import sqlalchemy as sa
 
 RELAY = "logout_relay"
-"""The execution option of our engine that names its :class:`Relay`."""
+"""The execution option that contains the :class:`Relay` of our engine."""
 
 
 class Relay:
-    """Calls the listeners of the app's engine for the statements on ours.
+    """Calls the listeners of the app's engine for the statements on our engine.
 
     :param engine: our engine.
-    :param app_engine: the app's engine, or ours again if there is none.
+    :param app_engine: the app's engine, or our engine again if there is none.
     """
 
     def __init__(self, engine: sa.Engine, app_engine: sa.Engine) -> None:
@@ -33,15 +33,12 @@ class Relay:
         engine.update_execution_options(**{RELAY: self})
 
     def is_needed(self) -> bool:
-        """Say whether anybody watches statements.
-
-        :returns: whether SQLAlchemy must run them.
-        """
+        """Whether anybody listens, so that SQLAlchemy must run the statements."""
         ours, theirs = self._ours, self._theirs
         return bool(
             theirs.before_cursor_execute
             or theirs.after_cursor_execute
-            # Our own engine has the methods below.
+            # One listener of our engine is a method of this class.
             or len(ours.before_cursor_execute) > 1
             or len(ours.after_cursor_execute) > 1
             or self._logger.isEnabledFor(logging.INFO)
@@ -69,9 +66,9 @@ class Relay:
 
 
 def _missing(theirs: t.Any, ours: t.Any, name: str) -> list[t.Callable[..., t.Any]]:
-    """List the listeners of the app's engine that our engine does not have.
+    """List the listeners of the app's engine that our engine doesn't have.
 
-    Ours has those of every engine, and those that a tracer adds to each new engine.
+    Our engine has the global listeners, and those that a tracer adds to each new engine.
     """
     known = {_function_of(listener) for listener in getattr(ours, name)}
     return [x for x in getattr(theirs, name) if _function_of(x) not in known]

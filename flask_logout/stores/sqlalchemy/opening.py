@@ -1,4 +1,4 @@
-"""A store opened on one of the app's databases, or on a database of its own."""
+"""Open a store in one of the app's databases, or in a database of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AppDatabase:
     """The app's engine."""
 
     metadata: sa.MetaData
-    """The metadata of the tables that are in it."""
+    """The metadata of the tables in this database."""
 
     session: scoped_session[t.Any]
     """The app's database session."""
@@ -45,11 +45,7 @@ def open_app_database(
 ) -> SQLAlchemyStore:
     """Open a store in one of the app's databases.
 
-    :param database: the database.
-    :param table_name: ``LOGOUT_TABLE_NAME``.
-    :param timeout: ``LOGOUT_TIMEOUT``.
-    :returns: the store.
-    :raises ConfigError: the kind of database is not supported.
+    :raises ConfigError: the database or its driver is not supported.
     """
     _check_dialect(database.engine.dialect)
     engine = OwnEngine(engine_for(database.engine, timeout), timeout)
@@ -57,9 +53,9 @@ def open_app_database(
     store = SQLAlchemyStore(table, engine, app_session=database.session)
     if database.is_embedded:
         store.inspect().create()
-        # WAL mode persists. With it, readers no longer block on writers.
+        # WAL mode persists. Readers no longer block on writers.
         engine.execute(sa.text("PRAGMA journal_mode = WAL"))
-        # An open connection must not be carried into forked workers.
+        # Forked workers must not inherit an open connection.
         engine.dispose()
     return store
 
@@ -70,11 +66,9 @@ def open_own_database(
     """Open a store in a database of its own.
 
     :param uri: ``LOGOUT_STORE_URI``, a SQLAlchemy URL.
-    :param folder: the folder of relative paths of SQLite files.
-    :param table_name: ``LOGOUT_TABLE_NAME``.
-    :param timeout: ``LOGOUT_TIMEOUT``.
-    :returns: the store.
-    :raises ConfigError: the URL is invalid, or what it names is not supported.
+    :param folder: relative paths of SQLite files start here.
+    :raises ConfigError: the URL is invalid, or the database or its driver is not
+        supported.
     """
     try:
         url = sa.make_url(uri)
@@ -94,13 +88,13 @@ def open_own_database(
 
 
 def _in_folder(folder: str, url: sa.URL) -> sa.URL:
-    """Find a file where Flask-SQLAlchemy would, whatever the working directory is."""
+    # As in Flask-SQLAlchemy, paths don't depend on the working directory.
     file = url.database or ":memory:"
     if url.get_backend_name() != "sqlite" or file.startswith("file:"):
         return url
     if file.startswith(":memory:"):
         raise ConfigError(
-            "Invalid LOGOUT_STORE_URI: sqlite:// is a database in the memory of one"
+            "Invalid LOGOUT_STORE_URI: an in-memory SQLite database belongs to one"
             " process, so no other worker would see its revocations. Expected a file,"
             " such as sqlite:///logout.db, which is in the app's instance folder."
         )
@@ -114,13 +108,13 @@ def _check_dialect(dialect: sa.Dialect | type[sa.Dialect]) -> None:
         raise ConfigError(
             f"Unsupported database: {dialect.name}. Expected one of"
             f" {', '.join(sorted(DIALECTS))}. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to"
-            " a database of that kind."
+            " a supported database."
         )
     if dialect.driver == "pyodbc":
         raise ConfigError(
-            "Unsupported database driver: pyodbc, which cuts off fractions of a second."
-            " Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL by mysql://"
-            " or mysql+pymysql://."
+            "Unsupported database driver: pyodbc, because it truncates fractions of a"
+            " second. Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL with"
+            " mysql:// or mysql+pymysql://."
         )
 
 
@@ -136,5 +130,5 @@ def _check_driver(dialect: type[sa.Dialect]) -> None:
     except ImportError as e:
         raise ConfigError(
             f"The driver for LOGOUT_STORE_URI, {name}, can't be imported: {e}. Install"
-            " it, or name another one, such as postgresql+psycopg or mysql+pymysql."
+            " it, or use another one, such as postgresql+psycopg or mysql+pymysql."
         ) from e

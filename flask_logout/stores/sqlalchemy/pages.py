@@ -1,4 +1,7 @@
-"""The table read page by page, for an in-memory mirror: all keys, then what changed."""
+"""Read the keys in the table page by page for an in-memory mirror, without a gap.
+
+First a scan reads all keys, then rows are read in the order of ``revoked_at``.
+"""
 
 from __future__ import annotations
 
@@ -32,53 +35,44 @@ Rows = t.Sequence[t.Sequence[t.Any]]
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where in the table a reader is."""
+    """The progress of a reader."""
 
     reading: Reading
     """The last reading of the database's clock."""
 
     changed_at: datetime
-    """The next changes have this ``revoked_at`` or a later one."""
+    """The next page of changes starts at this ``revoked_at``."""
 
     key: bytes = b""
-    """Of those with that very ``revoked_at``, the next ones have a greater key."""
+    """Among the rows with exactly that ``revoked_at``, it starts after this key."""
 
     scanned: bytes | None = None
-    """The last key that was read, until all keys are read."""
+    """The last key of the scan, or ``None`` once the scan is complete."""
 
     run_began_at: datetime | None = None
-    """What the database's clock said on the first page of this run of changes."""
+    """The database's time on the first page of this run of changes."""
 
 
 class Pages:
-    """Reads a table page by page.
-
-    :param table: the table.
-    :param engine: the engine to read it with.
-    """
+    """Reads the table page by page."""
 
     def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
         self._table = table
         self._engine = engine
 
     def read(self, cursor: Cursor | None) -> Page:
-        """Read the page of :meth:`.Store.changes`.
-
-        :param cursor: the cursor of the page before; ``None``: the first page.
-        :returns: the page.
-        :raises StoreUnavailableError: the database did not answer.
-        """
+        """Read the page that follows a cursor, or the first page."""
         if cursor is None:
             return self._start(self._read(self._now)[1])
         is_scan = cursor.scanned is not None
         return self._scan(cursor) if is_scan else self._read_changes(cursor)
 
     def _start(self, reading: Reading) -> Page:
-        # The clock was read before the first key, so no row falls between the two.
+        # The clock is read before the first key, so no row can be missed between them.
         page = self._scan(Cursor(reading, reading.now - OVERLAP, scanned=b""))
         total = len(page.keys)
         if total == PAGE_SIZE:
-            # Digests are spread evenly, so the last key on a page tells how many there are.
+            # Digests are evenly distributed, so the last key shows which share was read.
             total = total * 2**128 // int.from_bytes(page.keys[-1], "big")
         return replace(page, total=total)
 
@@ -92,10 +86,10 @@ class Pages:
         bound = {"since": cursor.changed_at, "last": cursor.key, "size": PAGE_SIZE}
         rows, reading = self._read(self._next_changes, bound)
         if reading.is_behind(cursor.reading):
-            # What was written meanwhile may lie before what was read.
+            # Rows that were written in between may have an earlier revoked_at.
             logger.warning(
-                "The database's clock has gone back: it was %s and is %s. The in-memory"
-                " mirror starts over.",
+                "The database's clock went back from %s to %s. The in-memory mirror is"
+                " filled again.",
                 cursor.reading.now,
                 reading.now,
             )
@@ -104,13 +98,13 @@ class Pages:
         began_at = cursor.run_began_at or reading.now
         if len(rows) == PAGE_SIZE:
             return Page(keys, Cursor(reading, *max(rows), run_began_at=began_at), True)
-        # A row that was not visible to this run may lie within the overlap.
+        # The next run reads the overlap again, because rows in it may not be visible yet.
         return Page(keys, Cursor(reading, began_at - OVERLAP), False)
 
     def _read(
         self, statement: sa.Executable, bound: t.Mapping[str, t.Any] | None = None
     ) -> tuple[list[tuple[datetime, bytes]], Reading]:
-        """Read changes, and the clock before them in the same statement."""
+        """Read changes and, in the same statement, the clock before them."""
         began_at = read_uptime()
         rows: Rows = self._engine.execute(statement, bound)[0]
         ended_at = read_uptime()
@@ -118,7 +112,7 @@ class Pages:
         changes = [(to_utc(at), bytes(key)) for at, key in rows if key is not None]
         return changes, Reading(now, began_at, ended_at)
 
-    # The same objects for every page, so that each is compiled once.
+    # Statements are cached, because each object is compiled only once.
     @cached_property
     def _next_keys(self) -> sa.Select[t.Any]:
         key = self._table.c.key

@@ -1,4 +1,4 @@
-"""The clock of the database, compared with the uptime of this machine."""
+"""Compare the clock of the database with the uptime of this machine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import timedelta
 from .. import LONGEST_WRITE
 
 TOLERANCE = timedelta(seconds=5)
-"""How much time the clock may lose between two readings."""
+"""The largest amount by which the clock may fall behind between two readings."""
 
 OVERLAP = LONGEST_WRITE + TOLERANCE
-"""How far before the last reading a row may lie that was not visible to it."""
+"""The largest age that a row can have when it becomes visible."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of the database's clock."""
+    """A reading of the database's clock."""
 
     now: datetime
-    """What the clock said, aware UTC."""
+    """The time of the database, aware UTC."""
 
     began_at: float
     """The uptime before the reading, in seconds."""
@@ -29,14 +29,11 @@ class Reading:
     """The uptime after the reading, in seconds."""
 
     def is_behind(self, earlier: Reading) -> bool:
-        """Tell whether the clock has gone back, or lost time, since an earlier reading.
+        """Whether the clock fell behind the uptime by more than the tolerance.
 
-        A clock that was set does so, and so does the clock of another server after a
-        failover. It shows even if the clock is later than at the earlier reading,
-        because the uptime has advanced by more.
-
-        :param earlier: the earlier reading.
-        :returns: ``False``: it has lost no more than the tolerance.
+        That happens if somebody sets the clock, or if another server with another clock
+        takes over. The comparison with the uptime detects it even if the clock still
+        shows a later time than in the earlier reading.
         """
         elapsed = timedelta(seconds=self.ended_at - earlier.began_at)
         return self.now - earlier.now < elapsed - TOLERANCE

@@ -1,4 +1,4 @@
-"""The table of revocations."""
+"""Define the table of revocations."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .dialects import KEY
 
 
 def make_table(metadata: sa.MetaData, name: str) -> sa.Table:
-    """Put the table on a metadata, once.
+    """Define the table, unless the metadata already has it.
 
-    :param metadata: that of the app's Flask-SQLAlchemy, or one of its own.
+    :param metadata: the metadata of the app's Flask-SQLAlchemy, or an empty one.
     :param name: the name of the table.
     :returns: the table.
-    :raises ConfigError: there is another table of that name.
+    :raises ConfigError: the app has another table with that name.
     """
     known = {table.name: table for table in metadata.tables.values()}
     if name not in known:
         return _define_table(metadata, name)
     if "spared_session" not in known[name].c:
         raise ConfigError(
-            f"the app has a table {name!r} of its own. Set LOGOUT_TABLE_NAME to a name"
-            " that is free."
+            f"The app already has a table named {name!r}. Set LOGOUT_TABLE_NAME to an"
+            " unused name."
         )
     return known[name]
 

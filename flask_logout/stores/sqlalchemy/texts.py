@@ -1,4 +1,4 @@
-"""Texts for people to read, in characters that the database can store."""
+"""Escape characters that the database can't store."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ _ASK = {
 
 
 class Texts:
-    """Escapes what a database cannot store, because a revocation must not fail for it.
+    """Escapes characters that the database can't store, so that no revocation fails.
 
-    :param table: the table.
-    :param engine: the engine of the store.
+    Only texts for people are affected, such as the reason of a revocation.
     """
 
     def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
@@ -40,11 +39,9 @@ class Texts:
         self._holds_all: bool | None = None
 
     def fit(self, revocations: t.Sequence[Revocation]) -> t.Sequence[Revocation]:
-        """Escape texts that are not ASCII, unless the database can store them all.
+        """Escape non-ASCII characters, unless the database can store all of Unicode.
 
-        :param revocations: the revocations.
-        :returns: the same, with other texts if need be.
-        :raises StoreUnavailableError: the database did not answer.
+        :returns: the revocations, with escaped texts if necessary.
         """
         if all(_is_ascii(x) for x in revocations) or self._can_hold_all():
             return revocations

@@ -1,4 +1,4 @@
-"""What a server says about itself and its replicas: can a logout be lost or missed?"""
+"""Find settings of a server and its replicas that can lose or miss a logout."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import typing as t
 
 import sqlalchemy as sa
 
-# Logical replication is not counted: nobody fails over to a subscriber. Of other roles'
-# connections, a role without pg_read_all_stats sees that they are there, and no state.
+# Logical replication doesn't count, because subscribers don't take over. A role without
+# pg_read_all_stats can see that other roles are connected, but not the state of their
+# connections.
 _ASK_POSTGRESQL = sa.text("""
     SELECT pg_is_in_recovery() AS is_standby,
         current_setting('transaction_read_only') = 'on' AS is_read_only,
@@ -24,10 +25,9 @@ _SEMI_SYNC = ("rpl_semi_sync_master_status", "rpl_semi_sync_source_status")
 
 
 def list_risks(connection: sa.Connection) -> list[str]:
-    """List in which ways a server may lose a logout or accept a revoked token.
+    """List the settings with which a server can lose a logout or accept a revoked token.
 
-    :param connection: a connection of the store.
-    :returns: what is wrong and what to do, a line each.
+    :returns: a line for each problem, which says what to do.
     """
     ask = {
         "mariadb": _list_of_mysql,
@@ -43,19 +43,19 @@ def _list_of_postgresql(connection: sa.Connection) -> t.Iterator[str]:
     )
     if is_standby or is_read_only:
         what = "a standby" if is_standby else "read-only"
-        yield f"the PostgreSQL server is {what}: {_NO_LOGOUT}"
+        yield f"The PostgreSQL server is {what}, so {_NO_LOGOUT}"
     if commit == "off":
         yield (
-            "synchronous_commit is off: if PostgreSQL crashes, logouts that were"
-            " acknowledged are lost. Set it to on for this role."
+            "synchronous_commit is off, so a crash of PostgreSQL loses acknowledged"
+            " logouts. Set it to on for this role."
         )
     if standbys and (waits_for_none or commit in ("off", "local")):
         setting = "synchronous_standby_names is empty"
         yield (
             f"{_count(standbys, 'standby', 'standbys')} attached to PostgreSQL, but"
             f" {setting if waits_for_none else f'synchronous_commit is {commit}'}, so"
-            f" no logout waits for one: {_LOST} Set synchronous_standby_names, and"
-            f" synchronous_commit to on.{_HIDDEN if hidden else ''}"
+            f" {_LOST} Set synchronous_standby_names, and set synchronous_commit to on."
+            f"{_HIDDEN if hidden else ''}"
         )
 
 
@@ -67,39 +67,39 @@ def _list_of_mysql(connection: sa.Connection) -> t.Iterator[str]:
     }
     is_on = {name for name, value in found.items() if value in ("ON", "1")}
     for name in is_on.intersection(_READ_ONLY):
-        yield f"the server is read-only ({name} is on): {_NO_LOGOUT}"
+        yield f"The server is read-only ({name} is on), so {_NO_LOGOUT}"
         break
     is_galera = "wsrep_on" in is_on and found["wsrep_provider"] != "none"
     if is_galera and not int(found["wsrep_sync_wait"]) & 1:
         yield (
             f"wsrep_sync_wait is {found['wsrep_sync_wait']}, so a check can read from a"
             " Galera node that has not applied a logout yet and accept a revoked token."
-            " Set it to 1, and let no proxy reset it."
+            " Set it to 1, and make sure that no proxy resets it."
         )
     if not is_galera and found["innodb_flush_log_at_trx_commit"] in ("0", "2"):
         yield (
             "innodb_flush_log_at_trx_commit is"
-            f" {found['innodb_flush_log_at_trx_commit']}: if the server crashes,"
-            " logouts that were acknowledged are lost. Set it to 1."
+            f" {found['innodb_flush_log_at_trx_commit']}, so a crash of the server loses"
+            " acknowledged logouts. Set it to 1."
         )
     replicas = int(found.get("slaves_connected", 0))
     if replicas and is_on.isdisjoint(_SEMI_SYNC):
         yield (
             f"{_count(replicas, 'replica', 'replicas')} attached to the server, but"
-            f" semi-synchronous replication is off, so no logout waits for one: {_LOST}"
-            " Set rpl_semi_sync_master_enabled to ON, and rpl_semi_sync_slave_enabled"
-            " on the replicas."
+            f" semi-synchronous replication is off, so {_LOST} Set"
+            " rpl_semi_sync_master_enabled to ON, and rpl_semi_sync_slave_enabled on the"
+            " replicas."
         )
 
 
 _NO_LOGOUT = (
-    "it cannot store a logout, and it accepts revoked tokens while it lags behind the"
+    "it can't store a logout, and it accepts revoked tokens while it lags behind the"
     " primary. Connect to the primary."
 )
-_LOST = "a failover loses logouts that were acknowledged."
+_LOST = "logouts don't wait for replication, and a failover loses some of them."
 _HIDDEN = (
-    " This role cannot see what exactly is attached: grant it pg_read_all_stats to tell"
-    " standbys from backups."
+    " This role can't see whether these are standbys or backups. Grant it"
+    " pg_read_all_stats to distinguish them."
 )
 
 

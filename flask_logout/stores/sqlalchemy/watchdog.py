@@ -1,4 +1,4 @@
-"""A time limit for drivers that have none: shut down the socket of a late answer."""
+"""Add a timeout to drivers that have none, by shutting down their sockets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from threading import Thread
 from ..forking import OncePerProcess
 
 _TICK = 0.1
-"""How often the watchdog looks while a statement runs, in seconds."""
+"""The interval at which the watchdog compares deadlines, in seconds."""
 
 
 class Watchdog:
-    """Shuts down sockets on which an answer is late, so that whoever waits is woken.
+    """Shuts down sockets whose deadline has passed, so that waiting threads wake up.
 
-    One thread in each process does this. It sleeps while no statement runs.
+    One thread in each process does this. It sleeps while no statement is running.
     """
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Watchdog:
     def watch(self, number: int, seconds: float) -> socket.socket:
         """Shut down a socket unless it is released in time.
 
-        :param number: its file descriptor.
-        :param seconds: how long the answer may take.
-        :returns: what to release.
+        :param number: the file descriptor of the socket.
+        :param seconds: the timeout.
+        :returns: the argument for :meth:`release`.
         """
         self._ready()
-        # A duplicate, because the driver may close its descriptor at any moment, and
-        # another thread may then open a file with the same number.
+        # Duplicate it, because the driver may close its descriptor at any time, and another
+        # thread may then open a file with the same number.
         watched = socket.fromfd(number, socket.AF_UNSPEC, socket.SOCK_STREAM)
         self._deadlines[watched] = time.monotonic() + seconds
         if not self._is_busy.is_set():
@@ -44,17 +44,13 @@ class Watchdog:
         return watched
 
     def release(self, watched: socket.socket) -> bool:
-        """Stop watching a socket.
-
-        :param watched: what :meth:`watch` returned.
-        :returns: whether the answer was in time.
-        """
+        """Stop watching a socket. Return whether this was in time."""
         is_in_time = self._deadlines.pop(watched, None) is not None
         watched.close()
         return is_in_time
 
     def _start(self) -> None:
-        # The sockets that the parent process watches are not ours.
+        # Close the duplicates that a forked process inherits.
         for watched in self._deadlines:
             watched.close()  # pragma: no cover  only if a thread forks meanwhile
         self._deadlines, self._is_busy = {}, Event()
@@ -70,7 +66,7 @@ class Watchdog:
                         watched.shutdown(socket.SHUT_RDWR)
             if not self._deadlines:
                 self._is_busy.clear()
-                # A statement may have begun between the two lines before.
+                # A statement may have begun between the preceding two lines.
                 if self._deadlines:  # pragma: no cover
                     self._is_busy.set()
 
@@ -79,11 +75,7 @@ _watchdog = Watchdog()
 
 
 class _InTime:
-    """A block that waits no longer for the server than this.
-
-    :param connection: the driver's connection, which has a ``fileno``.
-    :param seconds: the limit.
-    """
+    """A context that limits how long a statement waits for the server."""
 
     def __init__(self, connection: t.Any, seconds: float) -> None:
         self._connection, self._seconds = connection, seconds
@@ -93,7 +85,7 @@ class _InTime:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         is_in_time = _watchdog.release(self._watched)
-        # An answer that came while the socket was shut down is an answer all the same.
+        # An answer that arrived just before the shutdown still counts.
         if not is_in_time and isinstance(error, Exception):
             late = f"no answer within {self._seconds:g} seconds"
             raise self._connection.OperationalError(late) from error
@@ -101,11 +93,10 @@ class _InTime:
 
 @lru_cache
 def limited(cursor_class: type[t.Any], seconds: float) -> type[t.Any]:
-    """Make a class of cursors whose statements have a time limit.
+    """Make a subclass of a cursor class whose statements have a timeout.
 
     :param cursor_class: a cursor class of psycopg, psycopg2 or psycopg2cffi.
-    :param seconds: the limit for a statement.
-    :returns: a subclass.
+    :param seconds: the timeout of each statement.
     """
 
     class LimitedCursor(cursor_class):  # type: ignore[misc]
