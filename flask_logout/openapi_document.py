@@ -1,4 +1,4 @@
-"""The OpenAPI document of the endpoint, made from the models of its JSON."""
+"""Generate the OpenAPI document of the logout endpoint from its schemas."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ _Json = dict[str, t.Any]
 
 _VERSIONS = {"3.0": "3.0.3", "3.1": "3.1.0"}
 
-# Every component has this prefix, so that it can't collide with one of the app.
+# The prefix of every component, so that none collides with a component of the app.
 _PREFIX = "Logout"
 _REFS = f"#/components/schemas/{_PREFIX}{{model}}"
 
-# A value that is refused with each code, and why.
+# For each error code, a value that causes it and the summary of the example.
 _CAUSES: dict[ErrorCode, tuple[object, str]] = {
-    "invalid_json": ([1, 2], "No body, no JSON, no object, or not application/json"),
+    "invalid_json": ([1, 2], "No body, not a JSON object, or another content type"),
     "required": ("", "Missing, null, or an empty or blank string"),
     "string_expected": (42, "Not a string"),
-    "too_long": (EXAMPLE_TOKEN, "Longer than any token that is taken"),
+    "too_long": (EXAMPLE_TOKEN, "Longer than the app accepts"),
     "invalid": (
         EXAMPLE_TOKEN,
-        "Malformed, forged, of another issuer or audience, or not valid yet",
+        "Malformed, invalid signature, issuer or audience, or not valid yet",
     ),
-    "wrong_token_type": (EXAMPLE_TOKEN, "A genuine token of another type"),
+    "wrong_token_type": (EXAMPLE_TOKEN, "A valid token of another type"),
     "wrong_subject": (
         EXAMPLE_TOKEN,
-        "A genuine refresh token of another subject or issuer than the access token's",
+        "A valid refresh token with another subject or issuer than the access token",
     ),
 }
 
 _NO_STORE: _Json = {
     "Cache-Control": {
-        "description": "No cache may keep the answer.",
+        "description": "Forbids caches to store the response.",
         "required": True,
         "schema": {"type": "string", "const": "no-store"},
     }
@@ -65,8 +65,8 @@ _NO_STORE: _Json = {
 _HEADERS: dict[int, _Json] = {
     401: {
         "WWW-Authenticate": {
-            "description": "`Bearer` alone where no token came, else with the cause in"
-            " words (RFC 6750, section 3).",
+            "description": "`Bearer` if the request has no access token, otherwise"
+            " `Bearer` with the reason (RFC 6750, section 3).",
             "required": True,
             "schema": {
                 "type": "string",
@@ -76,7 +76,7 @@ _HEADERS: dict[int, _Json] = {
     },
     503: {
         "Retry-After": {
-            "description": "When to ask again, in seconds.",
+            "description": "How long to wait before a retry, in seconds.",
             "required": True,
             "schema": {"type": "integer", "minimum": 0, "examples": [RETRY_AFTER]},
         }
@@ -85,7 +85,7 @@ _HEADERS: dict[int, _Json] = {
 
 
 class _JsonSchema(GenerateJsonSchema):
-    """Without titles and defaults, which would only repeat names and constants."""
+    """Omits titles and defaults, which would only repeat names and constants."""
 
     def field_title_should_be_set(self, schema: t.Any) -> bool:
         return False
@@ -106,10 +106,10 @@ def openapi(
     refresh_cookie_name: str = "refresh_token_cookie",
     csrf_header_name: str | None = "X-CSRF-TOKEN",
 ) -> dict[str, t.Any]:
-    """Describe the endpoint as an OpenAPI document, from the models of its JSON.
+    """Return an OpenAPI document that describes the logout endpoint.
 
     The names of its components start with ``Logout``, so that you can merge it into the
-    document of your app. With ``cookies``, it does not require a body, because the
+    document of your app. With ``cookies``, it doesn't require a body, because the
     refresh token may come in a cookie.
 
     :param version: the version of OpenAPI, ``"3.0"`` or ``"3.1"``.
@@ -122,9 +122,9 @@ def openapi(
     :param refresh_cookie_name: ``JWT_REFRESH_COOKIE_NAME`` of the app.
     :param csrf_header_name: ``JWT_ACCESS_CSRF_HEADER_NAME`` of the app, or ``None`` if
         its ``JWT_COOKIE_CSRF_PROTECT`` is ``False``.
-    :returns: a document with one path. Write it as JSON, or merge it into the app's.
-    :raises ValueError: ``version`` is not one of the two, or ``headers`` and ``cookies``
-        are both ``False``.
+    :returns: a document with one path, which you can serialize as JSON.
+    :raises ValueError: ``version`` is neither ``"3.0"`` nor ``"3.1"``, or ``headers`` and
+        ``cookies`` are both ``False``.
     """
     if version not in _VERSIONS:
         raise ValueError(f"Invalid version: {version!r}. Expected '3.0' or '3.1'.")
@@ -172,7 +172,7 @@ def _responses() -> _Json:
 
 
 def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
-    """Make every documented answer once, with its name and when it comes."""
+    """Yield an example of every response, with its name and a summary."""
     yield "logged_out", "Logged out", LoggedOut()
     for code, (value, summary) in _CAUSES.items():
         key = "body" if code == "invalid_json" else "refresh_token"
@@ -180,12 +180,14 @@ def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
         yield code, summary, ValidationFailed(data=data)
     details = {"upstream": "identity provider", "status": 502}
     failure = ExternalAPIErrorData(errors=[], details=details)
-    summary = "An upstream that must also forget the tokens failed"
+    summary = "Another service that has to end the login failed"
     yield "external_api_error", summary, ExternalAPIFailed(data=failure)
-    summary = "Missing, malformed, forged, expired, revoked, or a refresh token"
+    summary = "The access token is missing, invalid, expired or revoked, or is a refresh token"
     yield "invalid_token", summary, InvalidToken()
-    yield "content_too_large", "Larger than the app accepts", ContentTooLarge()
-    yield "service_unavailable", "No answer from the store", ServiceUnavailable()
+    summary = "The body is larger than the app accepts"
+    yield "content_too_large", summary, ContentTooLarge()
+    summary = "The store of revocations does not respond"
+    yield "service_unavailable", summary, ServiceUnavailable()
 
 
 def _response(code: int, found: list[tuple[str, str, Envelope]]) -> _Json:
@@ -233,7 +235,7 @@ def _suffix(name: str) -> str:
 
 
 def _as_3_0(node: t.Any) -> t.Any:
-    """Rewrite what OpenAPI 3.0 lacks. No property has the name of such a keyword."""
+    """Replace keywords that OpenAPI 3.0 lacks. No property is named like one of them."""
     if isinstance(node, list):
         return [_as_3_0(item) for item in node]
     if not isinstance(node, dict):

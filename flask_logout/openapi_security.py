@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about where a client sends its tokens."""
+"""Describe in OpenAPI where a client sends its tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def make_schemes(
     access_cookie_name: str,
     csrf_header_name: str | None,
 ) -> list[_Json]:
-    """Make the security schemes of the access token, one group for each location.
+    """Return the security schemes of the access token, one group for each location.
 
     :param headers: whether the app accepts it in the ``Authorization`` header.
     :param cookies: whether the app accepts it in a cookie.
@@ -33,7 +33,7 @@ def make_schemes(
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The access token of the login that ends.",
+            "description": "The access token of the login to end.",
         }
     }
     cookie: _Json = {
@@ -41,7 +41,7 @@ def make_schemes(
             "type": "apiKey",
             "in": "cookie",
             "name": access_cookie_name,
-            "description": "The access token of the login that ends.",
+            "description": "The access token of the login to end.",
         }
     }
     if csrf_header_name is not None:
@@ -57,32 +57,34 @@ def make_schemes(
 def add_cookies(operation: _Json, refresh_cookie_name: str) -> None:
     """Describe the refresh token in a cookie, and the responses that unset cookies.
 
-    :param operation: the operation, which this changes.
+    :param operation: the operation, which this function changes.
     :param refresh_cookie_name: the name of the cookie.
     """
     operation["parameters"] = [
         {
             "name": refresh_cookie_name,
             "in": "cookie",
-            "description": "The refresh token, used if the body does not have one.",
+            "description": "The refresh token. It is used if the body has none.",
             "schema": {"type": "string"},
         }
     ]
     for code in ("200", "401"):
         operation["responses"][code]["headers"]["Set-Cookie"] = {
-            "description": "Unsets the cookies of the request whose token is revoked or"
-            " has expired.",
+            "description": "Unsets the cookies of this request whose tokens are revoked"
+            " or expired.",
             "schema": {"type": "string"},
         }
 
 
 def read_locations(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Read where an app expects its tokens.
+    """Return the arguments of :func:`.openapi` that match the config of an app.
+
+    OpenAPI has no security scheme for a token in the body. An app that accepts tokens
+    only there, or only in the query string, is described as if it accepted them in a
+    header.
 
     :param config: the config of the app.
-    :returns: the arguments of :func:`.openapi` that describe it. No security scheme
-        describes a token in the body, so an app that expects its tokens only there, or
-        only in the query string, is described like one that expects them in a header.
+    :returns: keyword arguments of :func:`.openapi`.
     """
     locations = config["JWT_TOKEN_LOCATION"]
     has_csrf = (
