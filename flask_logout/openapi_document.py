@@ -182,12 +182,10 @@ def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
     failure = ExternalAPIErrorData(errors=[], details=details)
     summary = "Another service that has to end the login failed"
     yield "external_api_error", summary, ExternalAPIFailed(data=failure)
-    summary = "The access token is missing, invalid, expired or revoked, or is a refresh token"
+    summary = "Missing, malformed, forged, expired, revoked, or a refresh token"
     yield "invalid_token", summary, InvalidToken()
-    summary = "The body is larger than the app accepts"
-    yield "content_too_large", summary, ContentTooLarge()
-    summary = "The store of revocations does not respond"
-    yield "service_unavailable", summary, ServiceUnavailable()
+    yield "content_too_large", "Larger than the app accepts", ContentTooLarge()
+    yield "service_unavailable", "The store did not respond", ServiceUnavailable()
 
 
 def _response(code: int, found: list[tuple[str, str, Envelope]]) -> _Json:
