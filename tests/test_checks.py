@@ -67,8 +67,8 @@ def test_a_replaced_blocklist_loader_is_reported(make_app: MakeApp) -> None:
 def test_a_missing_table_is_reported(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     drop_table(app)
-    words = "there is no table logout_revocation. Run your migrations, or: flask logout"
-    assert find_problems(app) == {"store": f"{words} init"}
+    words = "Table logout_revocation does not exist. Run your migrations or"
+    assert find_problems(app) == {"store": f"{words} `flask logout init`."}
 
 
 def test_an_unreachable_database_is_reported() -> None:
@@ -97,15 +97,16 @@ def change_table(app: Flask, change: t.Callable[[sa.Table], object]) -> sa.Table
 def say_faults(faults: str) -> dict[str, str]:
     """Return the finding about a table with these faults."""
     return {
-        "store": f"logout_revocation is not as it must be: {faults}. Make a migration"
-        " that mends it, or drop it once no token lives and run: flask logout init"
+        "store": f"Table logout_revocation has the wrong schema: {faults}. Create a"
+        " migration that corrects it, or drop the table after every token has expired and"
+        " run `flask logout init`."
     }
 
 
 def test_a_missing_column_is_reported(make_app: MakeApp, database_url: str) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     change_table(app, lambda x: x._columns.remove(x.c.reason))
-    faults = "the column reason (VARCHAR(255)) is missing"
+    faults = "column reason (VARCHAR(255)) is missing"
     assert find_problems(app) == say_faults(faults)
 
 
@@ -113,8 +114,8 @@ def test_missing_indexes_are_reported(make_app: MakeApp, database_url: str) -> N
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     change_table(app, lambda x: x.indexes.clear())
     faults = (
-        "the index on expires_at is missing, the index on revoked_at is missing, the"
-        " index on subject is missing"
+        "the index on column expires_at is missing, the index on column revoked_at is"
+        " missing, the index on column subject is missing"
     )
     assert find_problems(app) == say_faults(faults)
 

@@ -140,8 +140,8 @@ def test_init_rejects_a_table_with_another_schema(make_app: MakeApp) -> None:
     status, stdout, stderr = run_command(app, "init")
     assert (status, stdout) == (1, "")
     assert stderr.startswith(
-        "Error: logout_revocation is not as it must be: the column key is of no known"
-        " type, not BLOB NOT NULL, "
+        "Error: Table logout_revocation has the wrong schema: column key has an unknown"
+        " type instead of BLOB NOT NULL, "
     )
 
 
@@ -509,8 +509,8 @@ def test_a_missing_table_is_reported_with_its_name(
     app = make_app()
     drop_table(app)
     error = (
-        "Error: there is no table logout_revocation. Run your migrations, or: flask"
-        " logout init\n"
+        "Error: Table logout_revocation does not exist. Run your migrations or"
+        " `flask logout init`.\n"
     )
     assert run_command(app, *arguments) == Outcome(1, "", error)
 

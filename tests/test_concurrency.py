@@ -100,7 +100,7 @@ def test_purges_side_by_side(host: Flask) -> None:
     assert rows_of(host) == 0
 
 
-def test_a_forked_worker_has_connections_of_its_own(host: Flask) -> None:
+def test_a_forked_worker_opens_its_own_connections(host: Flask) -> None:
     pair = make_pair(host)
     assert get_status(host.test_client(), pair) == (200, 200)
     child = os.fork()

@@ -309,9 +309,9 @@ def test_pyodbc_is_rejected(make_app: MakeApp) -> None:
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_STORE_URI="mysql+pyodbc://root@127.0.0.1/test")
     assert str(caught.value) == (
-        "Unsupported database driver: pyodbc, which cuts off fractions of a second."
-        " Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL by mysql://"
-        " or mysql+pymysql://."
+        "Unsupported database driver: pyodbc, because it truncates fractions of a second."
+        " Use mysqlclient or PyMySQL: replace mysql+pyodbc:// in the URL with mysql:// or"
+        " mysql+pymysql://."
     )
 
 

@@ -42,8 +42,9 @@ def test_a_database_of_its_own_cannot_join_the_app(
     with app.app_context(), pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=session)
     assert str(caught.value) == (
-        "session= needs the revocations in a database of the app's, and"
-        " LOGOUT_STORE_URI names another one. Leave one of the two out."
+        "The argument session needs the revocations in one of the app's own databases,"
+        " but LOGOUT_STORE_URI names another database. Remove the argument, or remove"
+        " LOGOUT_STORE_URI."
     )
 
 
@@ -79,8 +80,8 @@ def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
         (
             "oracle://secret@host/db",
             "Unsupported database: oracle. Expected one of cockroachdb, mariadb, mysql,"
-            " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a database of"
-            " that kind.",
+            " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a supported"
+            " database.",
         ),
         (
             "postgresql+asyncpg://secret@host/db",
@@ -90,7 +91,7 @@ def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
         (
             "sqlite+pysqlcipher://:secret@/db",
             "The driver for LOGOUT_STORE_URI, sqlite+pysqlcipher, can't be imported: No"
-            " module named 'pysqlcipher3'. Install it, or name another one, such as"
+            " module named 'pysqlcipher3'. Install it, or use another one, such as"
             " postgresql+psycopg or mysql+pymysql.",
         ),
     ],
@@ -162,7 +163,7 @@ def test_a_database_of_its_own_in_memory_is_an_error(make_app: MakeApp) -> None:
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_STORE_URI="sqlite://")
     assert str(caught.value) == (
-        "Invalid LOGOUT_STORE_URI: sqlite:// is a database in the memory of one process,"
+        "Invalid LOGOUT_STORE_URI: an in-memory SQLite database belongs to one process,"
         " so no other worker would see its revocations. Expected a file, such as"
         " sqlite:///logout.db, which is in the app's instance folder."
     )

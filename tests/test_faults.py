@@ -287,7 +287,9 @@ def test_a_purge_that_is_cut_loses_nothing(
 
 
 @with_signals
-def test_what_is_interrupted_is_answered_to_nobody(reached: Reached) -> None:
+def test_no_caller_receives_the_reply_to_an_interrupted_command(
+    reached: Reached,
+) -> None:
     app, proxy = reached
     ledger, client, logout = Ledger(app), app.test_client(), LogoutExtension()
     alive, dead, ended = (make_pair(app) for _ in range(3))

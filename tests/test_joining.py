@@ -178,9 +178,9 @@ def check_rejected(own: sa.URL, other: sa.URL) -> None:
     with Session(engine) as session, pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=session)
     assert str(caught.value) == (
-        f"The session passed as session= is connected to the {kind} database"
-        f" {other.database!r}, but the table {TABLE} is in the {kind} database"
-        f" {own.database!r}. Pass a session of that database, or leave session= out."
+        f"The argument session is a session of the {kind} database {other.database!r},"
+        f" but the table {TABLE} is in the {kind} database {own.database!r}. Pass a"
+        " session of that database, or remove the argument."
     )
 
 
@@ -218,8 +218,8 @@ def test_a_session_without_an_engine_is_rejected(host: Flask) -> None:
     with pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=Session())
     assert str(caught.value) == (
-        "The session passed as session= has no engine for the table of revocations."
-        " Pass db.session, or a session that is bound to an engine."
+        "The argument session is a session that has no engine for the table of"
+        " revocations. Pass db.session, or a session that is bound to an engine."
     )
 
 
@@ -579,8 +579,8 @@ def test_a_request_that_blocks_itself_gets_an_error_that_explains_it(
     ((_, values),) = receiver.calls
     assert str(values["error"]) == (
         "OperationalError: database is locked. This request has an open transaction on"
-        " the same SQLite file in db.session, and SQLite has one writer at a time."
-        " Commit it before you revoke, pass session=db.session, or set"
+        " the same SQLite file in db.session, and SQLite allows only one writer at a"
+        " time. Commit it before you revoke, pass session=db.session, or set"
         " LOGOUT_COMMIT_APP_SESSION for the logout endpoint"
     )
     assert "set LOGOUT_COMMIT_APP_SESSION" in caplog.text

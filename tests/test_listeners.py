@@ -20,7 +20,7 @@ from flask_logout.claims import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import MakeApp
-from .test_store import revocation
+from .revocations import revocation
 
 KEY = make_key("token", None, "x")
 

@@ -688,7 +688,7 @@ def test_threads_share_one_failure(
 
     store.before_changes = hold_and_fail
     answers = in_threads(make_app(), lambda: finds(full_mirror, "new"))
-    shared = "cannot read what changed in the store"
+    shared = "the in-memory mirror can't read what changed"
     assert sorted(answers) == [shared] * (THREADS - 1) + ["too slow"]
     assert store.take_calls() == ["changes"]
 
@@ -823,8 +823,8 @@ def test_it_keeps_time_by_itself(store: Watched) -> None:
 
 
 MISSING = (
-    "LOGOUT_MAX_STALENESS is set, but the library that it needs, rbloom, is not"
-    " installed. Run pip install 'flask-logout[mirror]', or leave the setting out."
+    "LOGOUT_MAX_STALENESS needs the package rbloom, which isn't installed. Run"
+    " `pip install 'flask-logout[mirror]'`, or remove LOGOUT_MAX_STALENESS."
 )
 
 WITHOUT_RBLOOM = """

@@ -147,7 +147,7 @@ def test_the_log_says_that_the_clock_was_set(
     site.reach_bound()
     get_status(site.there.test_client(), make_pair(site.here))
     (message,) = {x for x in caplog.messages if "clock" in x}
-    assert message.startswith("The database's clock has gone back: it was 20")
+    assert message.startswith("The database's clock has gone back from 20")
     assert message.endswith("The in-memory mirror starts over.")
 
 

@@ -26,7 +26,7 @@ from .conftest import MakeApp
 from .conftest import new_database
 from .conftest import SECRET
 from .conftest import server_url
-from .test_store import run_at_once
+from .threads import run_at_once
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT

@@ -1,4 +1,4 @@
-"""What Redis alone does: a server alone, and a Cluster."""
+"""The Redis store, on a single server and on a Cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flask_logout import StoreUnavailableError
 from flask_logout.revocation import KINDS
 from flask_logout.stores import Tally
 from flask_logout.stores.redis import RedisStore
-from flask_logout.stores.redis.inspection import warnings
+from flask_logout.stores.redis.inspection import log_problems
 from flask_logout.stores.redis.pages import PAGE
 
 from .conftest import MakeApp
@@ -42,17 +42,17 @@ from .redis_servers import is_synced
 from .redis_servers import running_url
 from .redis_servers import Server
 from .redis_servers import wait_until
-from .test_store import A
-from .test_store import ACTS
-from .test_store import Acts
-from .test_store import add_all
-from .test_store import assert_unavailable
-from .test_store import B
-from .test_store import found
-from .test_store import NOW
-from .test_store import revocation
-from .test_store import run_at_once
-from .test_store import SECOND
+from .revocations import A
+from .revocations import ACTS
+from .revocations import Acts
+from .revocations import add_acts
+from .revocations import assert_unavailable
+from .revocations import B
+from .revocations import found
+from .revocations import NOW
+from .revocations import revocation
+from .revocations import SECOND
+from .threads import run_at_once
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
@@ -60,7 +60,7 @@ from .tokens import make_pair
 from .tokens import UNAVAILABLE
 
 TIMEOUT = timedelta(seconds=0.5)
-# How long a busy machine may take where nobody would ever answer, in seconds.
+# The longest time that a busy machine may take to notice a timeout, in seconds.
 BUSY = 15
 PREFIX = "logout_revocation:{00}"
 
@@ -74,7 +74,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Server]]:
 
 @pytest.fixture(params=["single", "cluster"])
 def url(request: pytest.FixtureRequest) -> str:
-    """A server alone, and a Cluster."""
+    """The URL of a single server, and of a Cluster."""
     if request.param == "single":
         return running_url()
     nodes: list[Server] = request.getfixturevalue("nodes")
@@ -83,20 +83,20 @@ def url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(tmp_path: Path) -> t.Iterator[Server]:
-    """A server of our own, which keeps snapshots when it is told to."""
+    """A server that only this test uses, without snapshots."""
     with Server(tmp_path / "server", "--save", "") as server:
         yield server
 
 
 @pytest.fixture
 def store(url: str) -> t.Iterator[RedisStore]:
-    """An empty store on each."""
+    """An empty store on a single server, and on a Cluster."""
     yield from opened(url)
 
 
 @pytest.fixture
 def single() -> t.Iterator[RedisStore]:
-    """An empty store on a server alone."""
+    """An empty store on a single server."""
     yield from opened(running_url())
 
 
@@ -107,7 +107,7 @@ def spread(nodes: list[Server]) -> t.Iterator[RedisStore]:
 
 
 def opened(url: str) -> t.Iterator[RedisStore]:
-    """Open a store, and leave nothing behind."""
+    """Open an empty store, and clear it in the end."""
     store = RedisStore(url, timeout=8 * TIMEOUT)
     store.inspect().clear()
     yield store
@@ -116,7 +116,7 @@ def opened(url: str) -> t.Iterator[RedisStore]:
 
 
 def read_all(store: RedisStore, cursor: object | None = None) -> tuple[t.Any, object]:
-    """Read every page that is there, and give the keys and the cursor."""
+    """Read every page after a cursor. Return the keys and the last cursor."""
     page = store.changes(cursor)
     keys = list(page.keys)
     while page.has_more:
@@ -126,13 +126,13 @@ def read_all(store: RedisStore, cursor: object | None = None) -> tuple[t.Any, ob
 
 
 def ttl_of(store: RedisStore, key: bytes) -> int:
-    """Ask when a key of nobody in particular dies, in milliseconds since 1970."""
+    """Read when a key without a subject expires, in milliseconds since 1970."""
     (answer,) = store.client.run([("PEXPIRETIME", PREFIX.encode() + key)])
     return int(answer)
 
 
 @pytest.mark.parametrize("value", ["\x00", "\ud800"])
-def test_texts_that_databases_refuse_come_back_as_they_were(
+def test_texts_that_databases_reject_are_stored_unchanged(
     store: RedisStore, value: str
 ) -> None:
     made = revocation(value, subject=value, token_id=value, reason=value, actor=value)
@@ -140,30 +140,30 @@ def test_texts_that_databases_refuse_come_back_as_they_were(
     assert found(store, made.key, subject=value) == [made]
 
 
-def test_adding_twice_is_no_news(store: RedisStore) -> None:
+def test_adding_twice_is_not_reported_as_a_change(store: RedisStore) -> None:
     store.add([revocation()])
     _, cursor = read_all(store)
     store.add([revocation(), revocation(reason="second")])
     assert read_all(store, cursor) == ([], cursor)
 
 
-def test_a_key_that_is_asked_for_twice_is_found_once(store: RedisStore) -> None:
+def test_a_key_that_is_passed_twice_is_found_once(store: RedisStore) -> None:
     store.add([revocation()])
     assert len(store.find([revocation().key] * 2, subject=None)) == 1
 
 
 @pytest.mark.parametrize("acts", ACTS)
-def test_redis_forgets_at_the_end_of_the_longest_life(
-    store: RedisStore, acts: Acts
-) -> None:
-    merged = add_all(store, acts)
-    dies_at = merged.expires_at
-    # Rounded up to the millisecond: 123456 microseconds are not 123 milliseconds.
-    expected = -1 if dies_at is None else int(dies_at.timestamp()) * 1000 + 124
+def test_a_key_expires_at_the_latest_expires_at(store: RedisStore, acts: Acts) -> None:
+    merged = add_acts(store, acts)
+    expires_at = merged.expires_at
+    # Rounded up, so 123,456 microseconds become 124 milliseconds.
+    expected = -1 if expires_at is None else int(expires_at.timestamp()) * 1000 + 124
     assert ttl_of(store, merged.key) == expected
 
 
-def test_it_is_forgotten_when_it_expires_and_not_before(store: RedisStore) -> None:
+def test_a_revocation_is_deleted_when_it_expires_and_not_before(
+    store: RedisStore,
+) -> None:
     key = revocation().key
     soon = store.inspect().read_clock() + timedelta(seconds=0.3)
     store.add([revocation(expires_at=soon)])
@@ -176,13 +176,15 @@ def test_it_is_forgotten_when_it_expires_and_not_before(store: RedisStore) -> No
     assert store.purge(NOW, batch=1) == 0
 
 
-def test_a_dead_revocation_does_not_shorten_a_living_one(store: RedisStore) -> None:
+def test_an_expired_revocation_does_not_shorten_an_unexpired_one(
+    store: RedisStore,
+) -> None:
     store.add([revocation(expires_at=None)])
     store.add([revocation(expires_at=NOW - timedelta(days=36500))])
     assert found(store, revocation().key) == [revocation(expires_at=None)]
 
 
-def test_changes_tells_what_came_since(store: RedisStore) -> None:
+def test_changes_returns_what_was_added_since(store: RedisStore) -> None:
     assert store.changes(None).total == 0
     _, cursor = read_all(store)
     store.add([revocation("a")])
@@ -192,7 +194,7 @@ def test_changes_tells_what_came_since(store: RedisStore) -> None:
     keys, later = read_all(store, cursor)
     assert sorted(keys) == sorted([revocation("b").key, revocation("c").key])
     assert read_all(store, later) == ([], later)
-    # A reader knows the key already.
+    # The reader knows the key already.
     store.add([revocation("a", expires_at=None)])
     assert read_all(store, later) == ([], later)
     assert set(read_all(store)[0]) == {revocation(x).key for x in "abc"}
@@ -213,7 +215,7 @@ def test_changes_reads_page_by_page(store: RedisStore) -> None:
     assert sorted(set(read_all(store, cursor)[0])) == keys
 
 
-def test_the_total_counts_what_is_ours_alone(single: RedisStore) -> None:
+def test_the_total_excludes_keys_of_other_programs(single: RedisStore) -> None:
     theirs = [f"test_redis:{i}" for i in range(3 * PAGE)]
     single.add([revocation(str(i)) for i in range(3 * PAGE)])
     with redis.Redis.from_url(running_url()) as client:
@@ -242,7 +244,7 @@ def test_a_long_stream_is_read_page_by_page(single: RedisStore) -> None:
     assert (page.keys, page.has_more) == (names[PAGE:], False)
 
 
-def test_a_reader_whom_the_stream_has_left_behind_starts_again(
+def test_a_reader_starts_again_if_the_stream_was_trimmed(
     store: RedisStore,
 ) -> None:
     store.add([revocation("a"), revocation("b")])
@@ -253,7 +255,7 @@ def test_a_reader_whom_the_stream_has_left_behind_starts_again(
     assert set(read_all(store, cursor)[0]) == {revocation(x).key for x in "abcd"}
 
 
-def test_a_reader_of_a_store_that_was_emptied_starts_again(store: RedisStore) -> None:
+def test_a_reader_starts_again_if_the_store_was_cleared(store: RedisStore) -> None:
     store.add([revocation("a")])
     _, cursor = read_all(store)
     store.inspect().clear()
@@ -261,7 +263,7 @@ def test_a_reader_of_a_store_that_was_emptied_starts_again(store: RedisStore) ->
     assert read_all(store, cursor)[0] == [revocation("b").key]
 
 
-def test_an_id_that_an_emptied_stream_gives_again_is_not_taken_for_the_old_one(
+def test_a_reader_starts_again_if_a_new_stream_reuses_an_id(
     store: RedisStore,
 ) -> None:
     store.add([revocation("a")])
@@ -270,14 +272,14 @@ def test_an_id_that_an_emptied_stream_gives_again_is_not_taken_for_the_old_one(
     ((last, _),) = store.client.run([("XREVRANGE", stream, "+", "-", "COUNT", 1)])[0]
     store.inspect().clear()
     store.add([revocation("b")])
-    # As if that had happened in the millisecond in which the first one was added.
+    # Reuse the id, as if all of this had happened within one millisecond.
     again = [("0-1", "", ""), (last, revocation("b").key, "")]
     store.client.run([("DEL", stream)])
     store.client.run([("XADD", stream, *entry) for entry in again])
     assert read_all(store, cursor)[0] == [revocation("b").key]
 
 
-def test_the_stream_forgets_after_a_day(store: RedisStore) -> None:
+def test_the_stream_keeps_entries_for_a_day(store: RedisStore) -> None:
     stream = f"{PREFIX}changes"
     day = timedelta(days=1)
     now = store.inspect().read_clock()
@@ -287,11 +289,11 @@ def test_the_stream_forgets_after_a_day(store: RedisStore) -> None:
         store.client.run([("XADD", stream, f"{at}-{i + 1}", b"%016d" % i, "")])
     store.add([revocation()])
     ((first, _), *rest) = store.client.run([("XRANGE", stream, "-", "+")])[0]
-    # Redis drops a hundred at a time.
+    # Redis trims a stream in steps of a hundred entries.
     assert 6 <= len(rest) + 1 < 6 + 100
 
 
-def test_a_server_that_started_anew_is_read_from_the_beginning(
+def test_a_reader_starts_again_if_the_server_restarted(
     tmp_path: Path,
 ) -> None:
     options = ("--appendonly", "yes", "--appendfsync", "always")
@@ -307,7 +309,7 @@ def test_a_server_that_started_anew_is_read_from_the_beginning(
         store.client.close()
 
 
-def test_a_reader_of_a_server_that_left_the_cluster_starts_again(
+def test_a_reader_starts_again_if_its_server_left_the_cluster(
     spread: RedisStore,
 ) -> None:
     spread.add([revocation("a")])
@@ -318,7 +320,7 @@ def test_a_reader_of_a_server_that_left_the_cluster_starts_again(
     assert again.total is not None
 
 
-def test_a_failing_add_leaves_nothing(server: Server) -> None:
+def test_an_add_that_fails_stores_nothing(server: Server) -> None:
     store = RedisStore(server.url, timeout=TIMEOUT)
     with server.client() as client:
         client.set(f"{PREFIX}changes", "not a stream")
@@ -335,7 +337,9 @@ def test_a_failing_add_leaves_nothing(server: Server) -> None:
     store.client.close()
 
 
-def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
+def test_a_key_that_is_not_a_stream_makes_the_store_unavailable(
+    spread: RedisStore,
+) -> None:
     spread.client.run([("SET", f"{PREFIX}changes", "not a stream")])
     with pytest.raises(StoreUnavailableError, match="WRONGTYPE") as caught:
         spread.changes(None)
@@ -344,7 +348,7 @@ def test_a_stream_that_is_none_is_unavailable(spread: RedisStore) -> None:
         spread.add([revocation()])
 
 
-def test_a_script_that_the_server_forgot_is_sent_again(store: RedisStore) -> None:
+def test_the_script_is_sent_again_after_a_flush(store: RedisStore) -> None:
     store.inspect().create()
     store.add([revocation("a")])
     for node in store.client.names_of_nodes():
@@ -353,7 +357,7 @@ def test_a_script_that_the_server_forgot_is_sent_again(store: RedisStore) -> Non
     assert len(found(store, revocation("a").key, revocation("b").key)) == 2
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced(store: RedisStore) -> None:
+def test_a_closed_connection_in_the_pool_is_replaced(store: RedisStore) -> None:
     store.add([revocation()])
     _, cursor = read_all(store)
     for node in store.client.names_of_nodes():
@@ -366,7 +370,9 @@ def test_a_connection_that_died_in_the_pool_is_replaced(store: RedisStore) -> No
 
 
 @pytest.mark.parametrize("part", ["requests", "replies"])
-def test_a_connection_that_is_cut_is_tried_once_more(server: Server, part: str) -> None:
+def test_a_command_is_retried_once_if_its_connection_is_cut(
+    server: Server, part: str
+) -> None:
     with Proxy("127.0.0.1", server.port) as proxy:
         store = RedisStore(f"redis://127.0.0.1:{proxy.port}", timeout=TIMEOUT)
         store.add([revocation()])
@@ -390,7 +396,7 @@ def test_a_connection_that_is_cut_is_tried_once_more(server: Server, part: str) 
         store.client.close()
 
 
-def test_what_is_interrupted_is_answered_to_nobody(server: Server) -> None:
+def test_no_caller_receives_the_reply_to_an_interrupted_command(server: Server) -> None:
     with Proxy("127.0.0.1", server.port) as proxy:
         store = RedisStore(f"redis://127.0.0.1:{proxy.port}", timeout=TIMEOUT)
         store.add([revocation()])
@@ -409,7 +415,7 @@ def test_what_is_interrupted_is_answered_to_nobody(server: Server) -> None:
         store.client.close()
 
 
-def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -> None:
+def test_a_stopped_server_is_unavailable_until_it_starts_again(server: Server) -> None:
     store = RedisStore(server.url, timeout=TIMEOUT)
     store.add([revocation()])
     server.stop()
@@ -417,14 +423,14 @@ def test_a_server_that_is_gone_is_unavailable_until_it_is_back(server: Server) -
     assert_unavailable(store, f"127.0.0.1:{server.port}")
     with pytest.raises(StoreUnavailableError):
         store.inspect().count_expired(NOW)
-    warnings(store.inspect())
+    log_problems(store.inspect())
     assert time.monotonic() - started < BUSY
     server.start()
     assert store.find([revocation().key]) == []
     store.client.close()
 
 
-def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
+def test_a_stalled_server_is_unavailable_within_the_timeout(server: Server) -> None:
     store = RedisStore(server.url, timeout=2 * TIMEOUT)
     assert store.find([A]) == []
     server.process.send_signal(signal.SIGSTOP)
@@ -437,7 +443,7 @@ def test_a_server_that_stalls_is_unavailable_in_time(server: Server) -> None:
     store.client.close()
 
 
-def test_a_forked_worker_has_connections_of_its_own(store: RedisStore) -> None:
+def test_a_forked_worker_opens_its_own_connections(store: RedisStore) -> None:
     store.add([revocation("parent")])
     pid = os.fork()
     if not pid:
@@ -455,7 +461,7 @@ def test_a_forked_worker_has_connections_of_its_own(store: RedisStore) -> None:
     assert found(store, revocation("child 19").key) == [revocation("child 19")]
 
 
-def test_threads_that_start_at_once_share_a_client(server: Server) -> None:
+def test_threads_that_start_together_share_a_client(server: Server) -> None:
     errors: list[Exception] = []
 
     def check(store: RedisStore) -> None:
@@ -482,7 +488,7 @@ def test_threads_that_start_at_once_share_a_client(server: Server) -> None:
         b"$1\r\n\xff\r\n",
     ],
 )
-def test_an_answer_of_any_form_is_never_taken_for_a_bad_token(reply: bytes) -> None:
+def test_no_malformed_reply_looks_like_a_valid_one(reply: bytes) -> None:
     with babbler(reply) as url:
         store = RedisStore(url, timeout=4 * TIMEOUT)
         works: list[t.Callable[[], object]] = [
@@ -493,7 +499,7 @@ def test_an_answer_of_any_form_is_never_taken_for_a_bad_token(reply: bytes) -> N
         for work in works:
             with pytest.raises(StoreUnavailableError):
                 work()
-        # These two may make something of it, and raise nothing else.
+        # These two may accept the reply, but must not raise anything else.
         for look in (store.inspect().read_clock, store.inspect().list_problems):
             with suppress(StoreUnavailableError):
                 look()
@@ -505,8 +511,8 @@ EXPECTED_URL = (
 )
 
 
-def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:
-    # The path of a socket may have a hundred characters, that of tmp_path has more.
+def test_a_unix_socket_works(tmp_path: Path) -> None:
+    # The path of a socket is limited to about a hundred characters, so tmp_path is too long.
     with TemporaryDirectory() as directory:
         socket = f"{directory}/redis.sock"
         with Server(tmp_path / "server", "--unixsocket", socket):
@@ -517,7 +523,7 @@ def test_it_speaks_over_a_unix_socket(tmp_path: Path) -> None:
             store.client.close()
 
 
-def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
+def test_no_message_contains_the_password(tmp_path: Path) -> None:
     with Server(tmp_path / "server", "--requirepass", "s3cret") as server:
         place = f"127.0.0.1:{server.port}"
         for scheme in ("redis", "redis+cluster"):
@@ -542,7 +548,7 @@ def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
         ("redis+http://user:s3cret@host", EXPECTED_URL),
         ("redis://:s3cret@host:port", EXPECTED_URL),
         ("redis://:s3cret@host?socket_timeout=x", EXPECTED_URL),
-        ("redis://host?decode_responses=1", "Take decode_responses out of"),
+        ("redis://host?decode_responses=1", "it contains decode_responses, but"),
         ("redis+cluster://:s3cret@host/1", EXPECTED_URL),
         ("redis+cluster://:s3cret@", EXPECTED_URL),
         ("redis+cluster://:s3cret@host,", EXPECTED_URL),
@@ -550,14 +556,16 @@ def test_no_message_has_a_password_in_it(tmp_path: Path) -> None:
         ("redis+sentinel://:s3cret@host:port/service", EXPECTED_URL),
     ],
 )
-def test_a_wrong_url_is_a_config_error(uri: str, message: str) -> None:
+def test_an_invalid_url_raises_a_config_error(uri: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         RedisStore(uri, timeout=TIMEOUT)
     assert message in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
-def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_redis_package_raises_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     name = "flask_logout.stores.redis"
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, name)
@@ -565,23 +573,30 @@ def test_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.import_module(name)
 
 
-def test_it_cannot_join_a_transaction_of_the_app(single: RedisStore) -> None:
+def test_redis_rejects_the_argument_session(single: RedisStore) -> None:
     session: t.Any = object()
-    with pytest.raises(ConfigError, match="Leave session out, or LOGOUT_STORE_URI"):
+    with pytest.raises(ConfigError) as caught:
         single.join(session)
+    assert str(caught.value) == (
+        "The argument session needs the revocations in one of the app's own databases,"
+        " but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part in a database"
+        " transaction. Remove the argument, or remove LOGOUT_STORE_URI."
+    )
 
 
-def test_what_something_else_wrote_is_not_trusted(single: RedisStore) -> None:
+def test_a_value_of_another_program_makes_the_store_unavailable(
+    single: RedisStore,
+) -> None:
     name = PREFIX.encode() + A
     for value in ("", "x", "1795349003433337[]", '1795349003433337{"a":1}', "1" * 99):
         single.client.run([("SET", name, value)])
         with pytest.raises(
-            StoreUnavailableError, match="was not written by Flask-Logout"
+            StoreUnavailableError, match="but was not written by Flask-Logout"
         ):
             single.find([A])
 
 
-def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
+def test_counting_and_clearing_ignore_keys_of_other_programs(store: RedisStore) -> None:
     look = store.inspect()
     look.create()
     assert look.count_kinds(NOW) == {kind: Tally() for kind in KINDS}
@@ -604,7 +619,7 @@ def test_it_counts_and_clears_what_is_ours_alone(store: RedisStore) -> None:
 
 
 def problems_of(server: Server, replicas: int = 0) -> list[str]:
-    """List the problems of a server, without its name."""
+    """List the problems of a server, without the name of the server."""
     store = RedisStore(server.url, timeout=TIMEOUT, replicas=replicas)
     problems = store.inspect().list_problems()
     store.client.close()
@@ -613,26 +628,33 @@ def problems_of(server: Server, replicas: int = 0) -> list[str]:
     return [problem[len(prefix) :] for problem in problems]
 
 
-def test_it_says_in_which_ways_redis_forgets(server: Server) -> None:
-    nothing = "it keeps nothing on disk: a restart forgets every logout."
-    remedy = " Set appendonly to yes."
+def test_settings_that_lose_logouts_are_reported(server: Server) -> None:
     with server.client() as client:
-        assert problems_of(server) == [nothing + remedy]
+        assert problems_of(server) == [
+            "nothing is stored on disk, so a restart loses every logout. Set appendonly"
+            " to yes."
+        ]
         client.config_set("save", "60 1")
-        snapshots = "appendonly is off: after a crash, logouts since the last snapshot"
-        assert problems_of(server) == [f"{snapshots} are forgotten.{remedy}"]
+        assert problems_of(server) == [
+            "appendonly is off, so a crash loses the logouts since the last snapshot. Set"
+            " appendonly to yes."
+        ]
         client.acl_setuser("default", commands=["-config"], enabled=True)
-        (hidden,) = problems_of(server)
-        assert "whether there are snapshots is not shown to us" in hidden
+        assert problems_of(server) == [
+            "appendonly is off, and the snapshot settings can't be read, so a crash may"
+            " lose logouts. Set appendonly to yes."
+        ]
         client.acl_setuser("default", commands=["+config"], enabled=True)
         client.config_set("appendonly", "yes")
         wait_until(lambda: problems_of(server) == [])
         client.config_set("maxmemory-policy", "allkeys-lru")
-        (evicting,) = problems_of(server)
-        assert evicting.startswith("maxmemory-policy is allkeys-lru: when its memory")
+        assert problems_of(server) == [
+            "maxmemory-policy is allkeys-lru, so Redis deletes logouts when its memory is"
+            " full. Set it to noeviction."
+        ]
 
 
-def test_it_says_when_replicas_are_not_waited_for(
+def test_replicas_that_no_write_waits_for_are_reported(
     server: Server, tmp_path: Path
 ) -> None:
     options = ("--replicaof", "127.0.0.1", str(server.port), "--appendonly", "yes")
@@ -642,17 +664,18 @@ def test_it_says_when_replicas_are_not_waited_for(
         wait_until(lambda: bool(client.info("replication")["connected_slaves"]))
         (lossy,) = problems_of(server)
         assert lossy == (
-            "a logout waits for none of its replicas (1), so a failover can lose it."
-            " min-replicas-to-write does not wait either. Set LOGOUT_REDIS_WAIT to 1 or"
-            " more."
+            "logouts don't wait for replication to any of the attached replicas (1), so a"
+            " failover can lose them. Set LOGOUT_REDIS_WAIT to 1 or more."
+            " min-replicas-to-write isn't enough, because it doesn't wait either."
         )
-        (read_only,) = problems_of(replica)
-        assert read_only.startswith("it is a read-only replica. Name the primary in")
+        assert problems_of(replica) == [
+            "the server is a read-only replica. Set LOGOUT_STORE_URI to the primary."
+        ]
         assert problems_of(server, replicas=1) == []
         (too_few,) = problems_of(server, replicas=2)
         assert too_few == (
-            "LOGOUT_REDIS_WAIT is 2, but it has fewer replicas (1), so every logout"
-            " returns 503. Attach replicas or lower LOGOUT_REDIS_WAIT."
+            "LOGOUT_REDIS_WAIT is 2, but there are fewer attached replicas (1), so every"
+            " logout returns 503. Attach replicas or lower LOGOUT_REDIS_WAIT."
         )
         wait_until(lambda: is_synced(replica))
         store = RedisStore(replica.url, timeout=TIMEOUT)
@@ -661,22 +684,22 @@ def test_it_says_when_replicas_are_not_waited_for(
         store.client.close()
 
 
-def test_problems_are_warned_of_a_line_each(
+def test_the_first_check_logs_each_problem(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RedisStore(server.url, timeout=TIMEOUT)
-    # At the first check, and not again.
+    # Only the first check logs them.
     assert store.find([A]) == store.find([A]) == []
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert [record.getMessage() for record in caplog.records] == [
-        f"redis://127.0.0.1:{server.port}/0: it keeps nothing on disk: a restart forgets"
-        " every logout. Set appendonly to yes."
+        f"redis://127.0.0.1:{server.port}/0: nothing is stored on disk, so a restart"
+        " loses every logout. Set appendonly to yes."
     ]
     store.client.close()
 
 
 def names_in(store: RedisStore) -> dict[str, list[bytes]]:
-    """List the names of all keys, server by server."""
+    """List the names of all keys on each server."""
     return {
         node: store.client.run_on(node, [("KEYS", "logout_revocation:*")])[0]
         for node in store.client.names_of_nodes()
@@ -691,7 +714,7 @@ def test_the_keys_of_one_user_share_a_slot(spread: RedisStore) -> None:
     assert len({key_slot(name) for name in names}) == 1
 
 
-def test_users_are_spread_over_all_servers(spread: RedisStore) -> None:
+def test_users_are_distributed_over_all_servers(spread: RedisStore) -> None:
     made = [revocation(f"{i}", subject=f"user {i}") for i in range(300)]
     spread.add(made)
     counts = [len(names) for names in names_in(spread).values()]
@@ -701,7 +724,9 @@ def test_users_are_spread_over_all_servers(spread: RedisStore) -> None:
         assert found(spread, x.key, A, subject=x.subject) == [x]
 
 
-def test_a_session_is_found_whoever_revoked_it(spread: RedisStore) -> None:
+def test_a_revoked_session_is_found_with_and_without_its_subject(
+    spread: RedisStore,
+) -> None:
     by_admin = revocation(kind="session")
     everyone = revocation("all", kind="everyone", cutoff=NOW)
     spread.add([by_admin])
@@ -716,7 +741,7 @@ def test_a_session_is_found_whoever_revoked_it(spread: RedisStore) -> None:
 
 
 def commands_sent(store: RedisStore) -> dict[str, int]:
-    """Tell how often each server was asked for values."""
+    """Count the MGET commands that each server has received."""
     return {
         node: store.client.run_on(node, [("INFO", "commandstats")])[0]
         .get("cmdstat_mget", {"calls": 0})
@@ -725,7 +750,7 @@ def commands_sent(store: RedisStore) -> dict[str, int]:
     }
 
 
-def test_a_check_asks_two_servers_at_most(spread: RedisStore) -> None:
+def test_a_check_queries_at_most_two_servers(spread: RedisStore) -> None:
     for i in range(20):
         before = commands_sent(spread)
         spread.find([A, B, revocation().key], subject=f"user {i}")
@@ -734,13 +759,13 @@ def test_a_check_asks_two_servers_at_most(spread: RedisStore) -> None:
         assert sum(asked) <= 2
 
 
-def test_a_cluster_is_not_asked_without_a_subject(spread: RedisStore) -> None:
+def test_a_cluster_requires_a_subject(spread: RedisStore) -> None:
     with pytest.raises(TypeError, match="subject="):
         spread.find([A])
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_cluster_that_lost_a_server_refuses_in_time(
+def test_a_cluster_without_one_server_answers_within_the_timeout(
     tmp_path: Path, fault: signal.Signals
 ) -> None:
     with cluster(tmp_path / "cluster") as nodes:
@@ -761,7 +786,7 @@ def test_a_cluster_that_lost_a_server_refuses_in_time(
         store.client.close()
 
 
-def test_no_cluster_is_unavailable(server: Server) -> None:
+def test_a_server_that_is_not_a_cluster_is_unavailable(server: Server) -> None:
     for url in (cluster_url(server), f"redis+cluster://127.0.0.1:{free_port()}"):
         store = RedisStore(url, timeout=TIMEOUT)
         with pytest.raises(StoreUnavailableError, match="redis.cluster://127.0.0.1"):
@@ -785,7 +810,9 @@ def test_an_app_logs_out_on_redis(
     app.extensions["logout"].store.client.close()
 
 
-def test_an_app_refuses_while_redis_is_away(make_app: MakeApp, server: Server) -> None:
+def test_an_app_returns_503_while_redis_is_down(
+    make_app: MakeApp, server: Server
+) -> None:
     app = make_app(LOGOUT_STORE_URI=server.url, LOGOUT_TIMEOUT=0.5)
     client = app.test_client()
     pair = make_pair(app)

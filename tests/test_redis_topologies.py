@@ -30,7 +30,7 @@ from .redis_servers import cluster
 from .redis_servers import running_url
 from .redis_servers import Server
 from .redis_servers import watched
-from .test_store import revocation
+from .revocations import revocation
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
@@ -148,10 +148,10 @@ def test_nothing_is_missed_while_slots_move(
         answered = 0
         for slot, keys in sorted(keys_by_slot(nodes).items())[:8]:
             theirs = [x for x in made if x.key in keys]
-            news = [revocation(x.key.hex(), subject=x.subject) for x in theirs]
+            added = [revocation(x.key.hex(), subject=x.subject) for x in theirs]
             with moving(nodes, slot):
                 answered += sum(is_found(store, x) for x in theirs)
-                stored = [x for x in news if is_stored(store, x)]
+                stored = [x for x in added if is_stored(store, x)]
                 answered += len(stored)
             for each in (*theirs, *stored):
                 found = store.find([each.key], subject=each.subject)

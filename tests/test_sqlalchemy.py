@@ -1,4 +1,4 @@
-"""What databases alone do: each kind, by each driver."""
+"""The SQLAlchemy store, on each kind of database and with each driver."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from flask_logout.stores.sqlalchemy.pages import PAGE_SIZE
 
 from .conftest import MakeApp
 from .conftest import open_server
-from .test_store import A
-from .test_store import assert_unavailable
-from .test_store import DRIVERS
-from .test_store import found
-from .test_store import kept
-from .test_store import news
-from .test_store import NOW
-from .test_store import revocation
-from .test_store import SECOND
+from .revocations import A
+from .revocations import assert_unavailable
+from .revocations import DRIVERS
+from .revocations import found
+from .revocations import kept
+from .revocations import NOW
+from .revocations import read_changes
+from .revocations import revocation
+from .revocations import SECOND
 
 LONG_AGO = NOW.replace(year=2001)
 
 
 @pytest.fixture(scope="module", params=DRIVERS)
 def server(request: pytest.FixtureRequest) -> t.Iterator[sa.URL | None]:
-    """A database on each kind of server, by each driver; ``None`` for SQLite."""
+    """A database for each kind of server and driver, or ``None`` for SQLite."""
     yield from open_server(request.param)
 
 
 def store_of(app: Flask) -> SQLAlchemyStore:
-    """Find the store of an app."""
+    """Return the store of an app."""
     return t.cast(SQLAlchemyStore, app.extensions["logout"].store)
 
 
@@ -53,7 +53,7 @@ def store(make_app: MakeApp, database_url: str) -> t.Iterator[SQLAlchemyStore]:
         yield store_of(app)
 
 
-def test_a_longer_life_is_news(store: SQLAlchemyStore) -> None:
+def test_a_later_expiry_is_reported_as_a_change(store: SQLAlchemyStore) -> None:
     store.add([revocation()])
     (first,) = kept(store, revocation().key)
     store.add([revocation(expires_at=NOW + SECOND)])
@@ -75,28 +75,32 @@ def test_changes_reads_page_by_page(store: SQLAlchemyStore) -> None:
     second = store.changes(first.cursor)
     assert second.total is None
     store.add([revocation("late")])
-    read = {*first.keys, *second.keys} | news(store, second.cursor)[0]
+    read = {*first.keys, *second.keys} | read_changes(store, second.cursor)[0]
     assert read == keys | {revocation("late").key}
 
 
-def test_purge_deletes_what_has_expired_and_nothing_else(
+def test_purge_deletes_expired_rows_and_nothing_else(
     store: SQLAlchemyStore,
 ) -> None:
-    dead = [
-        revocation(f"dead {i}", expires_at=LONG_AGO - i * SECOND) for i in range(1, 6)
+    expired = [
+        revocation(f"expired {i}", expires_at=LONG_AGO - i * SECOND)
+        for i in range(1, 6)
     ]
-    live = [revocation("at", expires_at=LONG_AGO), revocation("never", expires_at=None)]
-    store.add([*dead, *live])
+    valid = [
+        revocation("at", expires_at=LONG_AGO),
+        revocation("never", expires_at=None),
+    ]
+    store.add([*expired, *valid])
     assert store.purge(LONG_AGO, batch=2) == 2
-    assert found(store, dead[4].key, dead[3].key) == []
-    assert len(found(store, *(x.key for x in dead))) == 3
+    assert found(store, expired[4].key, expired[3].key) == []
+    assert len(found(store, *(x.key for x in expired))) == 3
     assert store.purge(LONG_AGO, batch=2) == 2
     assert store.purge(LONG_AGO, batch=2) == 1
     assert store.purge(LONG_AGO, batch=2) == 0
-    assert len(found(store, *(x.key for x in live))) == 2
+    assert len(found(store, *(x.key for x in valid))) == 2
 
 
-def test_a_missing_table_is_unavailable(store: SQLAlchemyStore) -> None:
+def test_a_missing_table_makes_the_store_unavailable(store: SQLAlchemyStore) -> None:
     store.engine.execute(sa.schema.DropTable(store.table))
     assert_unavailable(store, "logout_revocation")
     with pytest.raises(StoreUnavailableError):
@@ -106,7 +110,7 @@ def test_a_missing_table_is_unavailable(store: SQLAlchemyStore) -> None:
     assert found(store, A) == []
 
 
-def test_a_connection_that_died_in_the_pool_is_replaced(
+def test_a_closed_connection_in_the_pool_is_replaced(
     make_app: MakeApp, server: sa.URL | None, database_url: str
 ) -> None:
     if server is None:
@@ -129,7 +133,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced(
         assert found(store, revocation().key) == [revocation()]
 
 
-def test_a_server_that_is_not_there_is_unavailable(make_app: MakeApp) -> None:
+def test_an_unreachable_server_makes_the_store_unavailable(make_app: MakeApp) -> None:
     app = Flask("tests")
     app.config.update(
         JWT_SECRET_KEY="k" * 32,
@@ -143,7 +147,7 @@ def test_a_server_that_is_not_there_is_unavailable(make_app: MakeApp) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_driver_that_cannot_connect_is_unavailable(make_app: MakeApp) -> None:
+def test_a_driver_that_raises_makes_the_store_unavailable(make_app: MakeApp) -> None:
     app = make_app()
     with app.app_context():
         store = store_of(app)
@@ -158,7 +162,7 @@ def test_a_driver_that_cannot_connect_is_unavailable(make_app: MakeApp) -> None:
 
 
 class Notes:
-    """A table of the app, to see what becomes of the app's own work."""
+    """A table of the app, which shows whether the app's own writes are committed."""
 
     def __init__(self, db: SQLAlchemy) -> None:
         self._db = db
@@ -166,17 +170,17 @@ class Notes:
         db.create_all()
 
     def insert(self, number: int) -> None:
-        """Write a note in the app's session, and leave the transaction open."""
+        """Insert a note in the app's session, and leave the transaction open."""
         self._db.session.execute(sa.insert(self._table).values(id=number))
 
     def committed(self) -> list[int]:
-        """Read what the database has, after whatever is open was rolled back."""
+        """Roll back the open transaction, and read what the database contains."""
         self._db.session.rollback()
         return list(self._db.session.scalars(sa.select(self._table.c.id)))
 
 
 def database_of(app: Flask) -> SQLAlchemy:
-    """Find the Flask-SQLAlchemy of an app."""
+    """Return the Flask-SQLAlchemy extension of an app."""
     return t.cast(SQLAlchemy, app.extensions["sqlalchemy"])
 
 
@@ -184,13 +188,13 @@ def database_of(app: Flask) -> SQLAlchemy:
 def host(
     request: pytest.FixtureRequest, make_app: MakeApp, database_url: str
 ) -> t.Iterator[Flask]:
-    """An app on each kind of database, in-memory SQLite included, in its context."""
+    """An app in an app context, on each kind of database and on in-memory SQLite."""
     is_memory = request.param == "memory"
     if is_memory and not database_url.startswith("sqlite"):
-        pytest.skip("only SQLite has databases in memory")
+        pytest.skip("only SQLite has in-memory databases")
     app = make_app(
         SQLALCHEMY_DATABASE_URI="sqlite://" if is_memory else database_url,
-        # On a file, a writer of SQLite waits for the other one.
+        # In a file, a writer would wait for the other one.
         SQLALCHEMY_ENGINE_OPTIONS={"connect_args": {"timeout": 0.1}}
         if database_url.startswith("sqlite")
         else {},
@@ -199,7 +203,7 @@ def host(
         yield app
 
 
-def test_with_a_session_it_commits_with_the_app(host: Flask) -> None:
+def test_with_a_session_a_revocation_is_committed_with_the_app(host: Flask) -> None:
     db, store = database_of(host), store_of(host)
     notes = Notes(db)
     notes.insert(1)
@@ -209,7 +213,7 @@ def test_with_a_session_it_commits_with_the_app(host: Flask) -> None:
     assert found(store, revocation().key) == [revocation()]
 
 
-def test_with_a_session_it_rolls_back_with_the_app(host: Flask) -> None:
+def test_with_a_session_a_revocation_is_rolled_back_with_the_app(host: Flask) -> None:
     db, store = database_of(host), store_of(host)
     notes = Notes(db)
     notes.insert(1)
@@ -250,7 +254,7 @@ def test_a_write_in_memory_leaves_an_open_transaction_alone(make_app: MakeApp) -
     ("event", "is_kept"),
     [("before_cursor_execute", False), ("after_cursor_execute", True)],
 )
-def test_a_transaction_that_begins_beside_a_write_in_memory(
+def test_a_transaction_that_begins_during_a_write_in_memory(
     make_app: MakeApp, event: str, is_kept: bool
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
@@ -258,7 +262,7 @@ def test_a_transaction_that_begins_beside_a_write_in_memory(
         db, store = database_of(app), store_of(app)
         notes = Notes(db)
 
-        # As another thread would.
+        # Simulate another thread that begins a transaction.
         def begin(_: object, __: object, sql: str, *rest: object) -> None:
             if "INSERT INTO logout_revocation" in sql:
                 notes.insert(1)
@@ -285,7 +289,7 @@ def test_disposing_of_the_app_engine_closes_our_connections(
         assert found(store, A) == []
 
 
-def test_the_app_engine_is_honoured(make_app: MakeApp, tmp_path: t.Any) -> None:
+def test_options_of_the_app_engine_are_used(make_app: MakeApp, tmp_path: t.Any) -> None:
     app = make_app(SQLALCHEMY_ENGINE_OPTIONS={"poolclass": sa.pool.NullPool})
     with app.app_context():
         engine, connected, credentials = database_of(app).engine, [], []
@@ -308,7 +312,7 @@ def test_the_app_engine_is_honoured(make_app: MakeApp, tmp_path: t.Any) -> None:
         ({"pool_pre_ping": True}, False, True),
     ],
 )
-def test_pre_ping_and_recycling_are_those_of_the_app(
+def test_pre_ping_and_recycling_of_the_app_engine_are_used(
     make_app: MakeApp, options: dict[str, t.Any], recycles: bool, pings: bool
 ) -> None:
     app = make_app(SQLALCHEMY_ENGINE_OPTIONS=options)
@@ -333,7 +337,7 @@ def test_pre_ping_and_recycling_are_those_of_the_app(
         assert bool(pinged) == pings
 
 
-def test_execution_options_of_the_app_engine_are_honoured(make_app: MakeApp) -> None:
+def test_execution_options_of_the_app_engine_are_used(make_app: MakeApp) -> None:
     options = {"schema_translate_map": {None: "aux"}, "isolation_level": "SERIALIZABLE"}
     app = make_app()
     with app.app_context():
@@ -351,7 +355,9 @@ def test_execution_options_of_the_app_engine_are_honoured(make_app: MakeApp) -> 
             store.add([revocation()])
 
 
-def test_a_bind_key_names_another_database(make_app: MakeApp, tmp_path: t.Any) -> None:
+def test_a_bind_key_selects_another_database(
+    make_app: MakeApp, tmp_path: t.Any
+) -> None:
     app = make_app(
         SQLALCHEMY_BINDS={"auth": f"sqlite:///{tmp_path / 'auth.db'}"},
         LOGOUT_BIND_KEY="auth",
@@ -374,7 +380,7 @@ def test_the_table_name_can_be_set(make_app: MakeApp) -> None:
         assert sa.inspect(database_of(app).engine).get_table_names() == ["ended"]
 
 
-def test_a_table_of_the_app_is_not_taken(make_app: MakeApp) -> None:
+def test_a_table_of_the_app_with_the_same_name_is_rejected(make_app: MakeApp) -> None:
     app = Flask("tests")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     db = SQLAlchemy(app)
@@ -382,6 +388,6 @@ def test_a_table_of_the_app_is_not_taken(make_app: MakeApp) -> None:
     with pytest.raises(ConfigError) as caught:
         LogoutExtension(app)
     assert str(caught.value) == (
-        "the app has a table 'logout_revocation' of its own. Set LOGOUT_TABLE_NAME to a"
-        " name that is free."
+        "The app already has a table named 'logout_revocation'. Set LOGOUT_TABLE_NAME to"
+        " an unused name."
     )

@@ -1,4 +1,4 @@
-"""What every store does alike: the verbs, on each database, driver and kind of Redis."""
+"""Every store behaves alike, on each database, driver and kind of Redis."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from datetime import timedelta
 from datetime import timezone
 from functools import partial
 from operator import attrgetter
-from threading import Barrier
-from threading import Thread
 
 import pytest
-import sqlalchemy as sa
 
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
@@ -23,8 +20,6 @@ from flask_logout.revocation import covers
 from flask_logout.revocation import KINDS
 from flask_logout.revocation import merge
 from flask_logout.stores import Store
-from flask_logout.stores.sqlalchemy import SQLAlchemyStore
-from flask_logout.stores.sqlalchemy.dialects import to_utc
 
 from .conftest import MakeApp
 from .conftest import open_server
@@ -32,19 +27,27 @@ from .plans import SOME_PLANS
 from .redis_servers import cluster
 from .redis_servers import cluster_url
 from .redis_servers import running_url
-
-NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
-SECOND = timedelta(seconds=1)
-A, B = make_key("session", None, "a"), make_key("session", None, "b")
-DRIVERS = ["sqlite", "postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
-decisive = attrgetter("key", "kind", "cutoff", "spared_session", "spared_after")
+from .revocations import A
+from .revocations import ACTS
+from .revocations import Acts
+from .revocations import add_acts
+from .revocations import B
+from .revocations import DRIVERS
+from .revocations import found
+from .revocations import kept
+from .revocations import make_acts
+from .revocations import NOW
+from .revocations import read_changes
+from .revocations import revocation
+from .revocations import SECOND
+from .threads import run_at_once
 
 
 @pytest.fixture(scope="module", params=[*DRIVERS, "redis", "redis+cluster"])
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[dict[str, t.Any]]:
-    """The settings that name a place for revocations."""
+    """The settings that select a store."""
     folder = tmp_path_factory.mktemp("store")
     if request.param == "redis":
         yield {"LOGOUT_STORE_URI": running_url()}
@@ -54,7 +57,7 @@ def place(
     else:
         for url in open_server(request.param):
             if url is None:
-                # Long enough for many at once: SQLite is not fair.
+                # SQLite's locks are not fair, so a thread may wait for many others.
                 file = f"sqlite:///{folder / 'store.db'}"
                 yield {"SQLALCHEMY_DATABASE_URI": file, "LOGOUT_TIMEOUT": 20}
             else:
@@ -64,7 +67,7 @@ def place(
 
 @pytest.fixture
 def store(make_app: MakeApp, place: dict[str, t.Any]) -> t.Iterator[Store]:
-    """An empty store on each, in an app context."""
+    """An empty store of each kind, in an app context."""
     app = make_app(**{"LOGOUT_TIMEOUT": 4, **place})
     with app.app_context():
         store: t.Any = app.extensions["logout"].store
@@ -75,76 +78,7 @@ def store(make_app: MakeApp, place: dict[str, t.Any]) -> t.Iterator[Store]:
             store.client.close()
 
 
-def revocation(value: str = "x", **values: t.Any) -> Revocation:
-    """Make a revocation of which only the values named matter."""
-    made = Revocation(make_key("token", None, value), "token", NOW)
-    return replace(made, **values)
-
-
-def kept(store: Store, *keys: bytes, subject: str | None = None) -> list[Revocation]:
-    """Read all that is kept, also what is for people to read."""
-    if not isinstance(store, SQLAlchemyStore):
-        return store.find(keys, subject=subject)
-    rows, _ = store.engine.execute(
-        sa.select(store.table).where(store.table.c.key.in_(keys))
-    )
-    return [
-        Revocation(**{k: plain(v) for k, v in row._asdict().items()}) for row in rows
-    ]
-
-
-def plain(value: t.Any) -> t.Any:
-    """Bring what a driver gives to the types of a revocation."""
-    if isinstance(value, datetime):
-        return to_utc(value)
-    return bytes(value) if isinstance(value, (bytes, memoryview)) else value
-
-
-def found(store: Store, *keys: bytes, subject: str | None = None) -> list[Revocation]:
-    """Read all but the instant that the store adds; what decides is found as it is."""
-    whole = kept(store, *keys, subject=subject)
-    seen = {decisive(x) for x in store.find(keys, subject=subject)}
-    assert seen == {decisive(x) for x in whole}
-    return [replace(x, revoked_at=None) for x in sorted(whole, key=attrgetter("key"))]
-
-
-def news(store: Store, cursor: object | None) -> tuple[set[bytes], object]:
-    """Read every page that follows a cursor."""
-    keys: set[bytes] = set()
-    has_more = True
-    while has_more:
-        page = store.changes(cursor)
-        keys.update(page.keys)
-        cursor, has_more = page.cursor, page.has_more
-    return keys, cursor
-
-
-def assert_unavailable(store: Store, said: str) -> None:
-    """See that nothing is taken for an answer where the store gives none."""
-    with pytest.raises(StoreUnavailableError, match=said):
-        store.find([A])
-    with pytest.raises(StoreUnavailableError, match=said):
-        store.add([revocation()])
-    with pytest.raises(StoreUnavailableError, match=said):
-        store.changes(None)
-
-
-def run_at_once(works: t.Sequence[t.Callable[[], object]]) -> None:
-    """Run each in a thread, all from the same moment on."""
-    barrier = Barrier(len(works))
-
-    def run(work: t.Callable[[], object]) -> None:
-        barrier.wait()
-        work()
-
-    threads = [Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def test_what_was_added_is_found_as_it_was(store: Store) -> None:
+def test_find_returns_what_was_added(store: Store) -> None:
     full = revocation(
         "full",
         kind="subject",
@@ -166,7 +100,7 @@ def test_what_was_added_is_found_as_it_was(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_kept(store: Store, kind: t.Any) -> None:
+def test_every_kind_can_be_stored(store: Store, kind: t.Any) -> None:
     store.add([revocation(kind=kind)])
     assert found(store, revocation().key) == [revocation(kind=kind)]
 
@@ -175,13 +109,13 @@ def test_every_kind_can_be_kept(store: Store, kind: t.Any) -> None:
     "value",
     ["\r\n*1\r\n", '"]}', "{01}", "'; --", "%s %(x)s :y ?", "☺" * 255, "", "null"],
 )
-def test_hostile_texts_come_back_as_they_were(store: Store, value: str) -> None:
+def test_hostile_texts_are_stored_unchanged(store: Store, value: str) -> None:
     made = revocation(value, subject=value, token_id=value, reason=value, actor=value)
     store.add([made])
     assert found(store, made.key, subject=value) == [made]
 
 
-def test_the_store_adds_its_own_clock(store: Store) -> None:
+def test_the_store_adds_the_time_of_its_own_clock(store: Store) -> None:
     store.add([revocation()])
     (row,) = kept(store, revocation().key)
     assert row.revoked_at is not None
@@ -197,73 +131,31 @@ def test_adding_twice_changes_nothing(store: Store) -> None:
     before = kept(store, first.key)
     store.add([first, replace(first, reason="second")])
     after = kept(store, first.key)
-    # A database stores the time again, so that in-memory mirrors find the row.
+    # A database updates revoked_at, so that in-memory mirrors read the row again.
     undated = [[replace(x, revoked_at=None) for x in rows] for rows in (before, after)]
     assert undated[0] == undated[1]
 
 
-ACTS = [
-    [(1, None, 1), (2, None, 2)],
-    [(2, None, 2), (1, None, 1)],
-    [(1, None, None), (2, None, 5)],
-    [(1, None, 5), (2, None, None)],
-    [(1, A, 1), (2, A, 1)],
-    [(1, A, 1), (2, B, 1)],
-    [(2, B, 1), (1, A, 1)],
-    [(1, None, 1), (2, B, 1)],
-    [(2, B, 1), (1, None, 1)],
-    [(1, None, 1), (2, A, 1), (3, A, 1)],
-    [(1, A, 1), (2, B, 1), (3, A, 1)],
-    [(3, A, 1), (2, B, 1), (1, None, 1)],
-    [(3, A, 1), (1, B, 1), (2, None, 1)],
-    [(1, A, 1), (1, B, 1)],
-]
-
-
-Acts = list[tuple[int, t.Optional[bytes], t.Optional[int]]]
-
-
-def make_all(acts: Acts) -> list[Revocation]:
-    """Make revocations under one key."""
-    return [
-        revocation(
-            kind="subject",
-            cutoff=NOW + second * SECOND,
-            spared_session=spared,
-            expires_at=None if life is None else NOW + life * SECOND,
-            reason=f"act {i}",
-        )
-        for i, (second, spared, life) in enumerate(acts)
-    ]
-
-
-def add_all(store: Store, acts: Acts) -> Revocation:
-    """Add revocations under one key, and give what the domain makes of them."""
-    made = make_all(acts)
-    for act in made:
-        store.add([act])
-    (merged,) = merge(made)
-    return merged
-
-
 @pytest.mark.parametrize("acts", ACTS)
-def test_two_under_one_key_are_merged_as_the_domain_does(
+def test_revocations_with_the_same_key_are_merged_like_merge_does(
     store: Store, acts: Acts
 ) -> None:
-    merged = add_all(store, acts)
+    merged = add_acts(store, acts)
     assert found(store, merged.key) == [merged]
 
 
 @pytest.mark.parametrize("acts", ACTS)
-def test_one_is_merged_with_several_at_once(store: Store, acts: Acts) -> None:
-    first, *others = made = make_all(acts)
+def test_one_revocation_is_merged_with_several_at_once(
+    store: Store, acts: Acts
+) -> None:
+    first, *others = made = make_acts(acts)
     store.add([first])
     store.add(others)
     assert found(store, first.key) == merge(made)
 
 
 def test_no_plan_of_revocations_accepts_an_ended_login_again(store: Store) -> None:
-    """The plans of issue 5, side by side in one store: each has its own issuer."""
+    """The plans share one store, because each plan has an issuer of its own."""
     for start in range(0, len(SOME_PLANS), 128):
         plans = SOME_PLANS[start : start + 128]
         for revocations in zip(*(plan.revocations() for plan in plans), strict=True):
@@ -280,35 +172,35 @@ def test_no_plan_of_revocations_accepts_an_ended_login_again(store: Store) -> No
 
 
 def batches(keys: list[bytes]) -> t.Iterator[list[bytes]]:
-    """Cut a list of keys into lists of 100, the most that one statement takes well."""
+    """Split a list of keys into lists of 100, so that statements stay small."""
     return (keys[i : i + 100] for i in range(0, len(keys), 100))
 
 
 def found_for(store: Store, keys: list[bytes]) -> list[Revocation]:
-    """Find what is revoked under keys of tokens of ada."""
+    """Find the revocations under keys of ada's tokens."""
     return store.find(keys, subject="ada")
 
 
-def test_changes_tells_everything_and_then_the_news(store: Store) -> None:
+def test_changes_returns_all_keys_and_then_new_ones(store: Store) -> None:
     a, b, c = revocation("a"), revocation("b"), revocation("c", subject="ada")
-    nothing, empty = news(store, None)
+    nothing, empty = read_changes(store, None)
     assert nothing == set()
     store.add([a])
-    keys, cursor = news(store, None)
+    keys, cursor = read_changes(store, None)
     assert keys == {a.key}
     store.add([b])
-    keys, cursor = news(store, cursor)
+    keys, cursor = read_changes(store, cursor)
     assert {b.key} <= keys <= {a.key, b.key}
     store.add([c])
-    keys, cursor = news(store, cursor)
+    keys, cursor = read_changes(store, cursor)
     assert {c.key} <= keys <= {a.key, b.key, c.key}
-    # Whoever has the key already asks the store about it.
+    # A reader that already has the key looks it up in the store anyway.
     store.add([replace(a, expires_at=None)])
-    assert news(store, cursor)[0] <= {a.key, b.key, c.key}
-    assert news(store, empty)[0] == {a.key, b.key, c.key}
+    assert read_changes(store, cursor)[0] <= {a.key, b.key, c.key}
+    assert read_changes(store, empty)[0] == {a.key, b.key, c.key}
 
 
-def test_nothing_is_missed_beside_writers(store: Store) -> None:
+def test_a_reader_misses_nothing_during_concurrent_writes(store: Store) -> None:
     made = [
         [revocation(f"{i} {j}", subject=f"user {j}") for j in range(100)]
         for i in range(4)
@@ -327,16 +219,16 @@ def test_nothing_is_missed_beside_writers(store: Store) -> None:
     def read() -> None:
         nonlocal cursor
         while len(written) < len(made):
-            keys, cursor = news(store, cursor)
+            keys, cursor = read_changes(store, cursor)
             seen.update(keys)
 
     write(made[0])
     run_at_once([read, *(partial(write, part) for part in made[1:])])
-    seen |= news(store, cursor)[0]
+    seen |= read_changes(store, cursor)[0]
     assert seen == {x.key for part in made for x in part}
 
 
-def test_sixteen_threads_on_the_same_keys_lose_nothing(store: Store) -> None:
+def test_sixteen_threads_that_write_the_same_keys_lose_nothing(store: Store) -> None:
     keys = (make_key("subject", None, "x"), make_key("subject", "iss", "x"))
     torn, errors = [], []
 
@@ -357,23 +249,25 @@ def test_sixteen_threads_on_the_same_keys_lose_nothing(store: Store) -> None:
     assert [x.cutoff for x in store.find(keys, subject="x")] == [NOW + 79 * SECOND] * 2
 
 
-def test_purge_leaves_what_is_needed(store: Store) -> None:
+def test_purge_keeps_unexpired_revocations(store: Store) -> None:
     now = store.inspect().read_clock()
-    dead = [revocation(f"dead {i}", expires_at=now - i * SECOND) for i in range(1, 6)]
-    live = [revocation("live"), revocation("never", expires_at=None)]
-    store.add([*dead, *live])
+    expired = [
+        revocation(f"expired {i}", expires_at=now - i * SECOND) for i in range(1, 6)
+    ]
+    valid = [revocation("valid"), revocation("never", expires_at=None)]
+    store.add([*expired, *valid])
     while store.purge(now, batch=2) == 2:
         pass
-    assert found(store, *(x.key for x in dead)) == []
-    assert found(store, *(x.key for x in live)) == sorted(live, key=attrgetter("key"))
+    assert found(store, *(x.key for x in expired)) == []
+    assert found(store, *(x.key for x in valid)) == sorted(valid, key=attrgetter("key"))
     assert store.inspect().count_expired(now) == 0
     tallies = store.inspect().count_kinds(now)
     assert [tallies[kind].live for kind in KINDS] == [2, 0, 0, 0]
 
 
-def test_clear_forgets_everything(store: Store) -> None:
+def test_clear_deletes_everything(store: Store) -> None:
     store.add([revocation(str(i), subject=str(i)) for i in range(10)])
     store.inspect().clear()
-    assert news(store, None)[0] == set()
+    assert read_changes(store, None)[0] == set()
     tallies = store.inspect().count_kinds(NOW)
     assert [tallies[kind].live for kind in KINDS] == [0, 0, 0, 0]

@@ -24,22 +24,22 @@ from .tokens import make_pair
 pytestmark = pytest.mark.infrastructure
 
 READ_ONLY = (
-    "it cannot store a logout, and it accepts revoked tokens while it lags behind the"
+    "it can't store a logout, and it accepts revoked tokens while it lags behind the"
     " primary. Connect to the primary."
 )
 SET_STANDBY_NAMES = (
-    "so no logout waits for one: a failover loses logouts that were acknowledged. Set"
-    " synchronous_standby_names, and synchronous_commit to on."
+    "so logouts don't wait for replication, and a failover can lose them. Set"
+    " synchronous_standby_names, and set synchronous_commit to on."
 )
 SET_SEMI_SYNC = (
-    "so no logout waits for one: a failover loses logouts that were acknowledged. Set"
+    "so logouts don't wait for replication, and a failover can lose them. Set"
     " rpl_semi_sync_master_enabled to ON, and rpl_semi_sync_slave_enabled on the"
     " replicas."
 )
 
 
 def risks_of(url: sa.URL, *settings: str) -> list[str]:
-    """List the risks of a server, seen by a connection with these settings."""
+    """List the risks of a server, on a connection with these settings."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.connect() as connection:
         for setting in settings:
@@ -49,18 +49,18 @@ def risks_of(url: sa.URL, *settings: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def primary() -> t.Iterator[PostgreSQLServer]:
-    """A PostgreSQL that standbys may follow."""
+    """A PostgreSQL server that standbys can follow."""
     with PostgreSQLServer("wal_level=logical") as server:
         yield server
 
 
 @pytest.fixture(params=["postgresql+psycopg", "postgresql+psycopg2"])
 def primary_url(request: pytest.FixtureRequest, primary: PostgreSQLServer) -> sa.URL:
-    """Where it is, by each driver."""
+    """The URL of the server, with each driver."""
     return primary.url.set(drivername=request.param)
 
 
-def test_a_postgresql_standby_is_found(
+def test_a_postgresql_standby_is_reported(
     make_app: MakeApp, primary: PostgreSQLServer
 ) -> None:
     url = primary.url.set(drivername="postgresql+psycopg")
@@ -71,7 +71,7 @@ def test_a_postgresql_standby_is_found(
                 hide_password=False
             )
         )
-        words = f"the PostgreSQL server is a standby: {READ_ONLY}"
+        words = f"The PostgreSQL server is a standby, so {READ_ONLY}"
         assert find_problems(app) == {"store": words}
         assert log_out(app.test_client(), make_pair(app)).status_code == 503
         standby.promote()
@@ -79,21 +79,23 @@ def test_a_postgresql_standby_is_found(
         assert log_out(app.test_client(), make_pair(app)).data == LOGGED_OUT
 
 
-def test_a_read_only_postgresql_is_found(primary_url: sa.URL) -> None:
+def test_a_read_only_postgresql_server_is_reported(primary_url: sa.URL) -> None:
     setting = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
-    words = f"the PostgreSQL server is read-only: {READ_ONLY}"
+    words = f"The PostgreSQL server is read-only, so {READ_ONLY}"
     assert risks_of(primary_url, setting, "COMMIT") == [words]
 
 
-def test_a_commit_that_waits_for_no_disk_is_found(primary_url: sa.URL) -> None:
+def test_commits_that_do_not_wait_for_the_disk_are_reported(
+    primary_url: sa.URL,
+) -> None:
     assert risks_of(primary_url, "SET synchronous_commit = local") == []
     assert risks_of(primary_url, "SET synchronous_commit = off") == [
-        "synchronous_commit is off: if PostgreSQL crashes, logouts that were"
-        " acknowledged are lost. Set it to on for this role."
+        "synchronous_commit is off, so a crash of PostgreSQL loses acknowledged logouts."
+        " Set it to on for this role."
     ]
 
 
-def test_a_standby_that_no_commit_waits_for_is_found(
+def test_a_standby_that_no_commit_waits_for_is_reported(
     primary: PostgreSQLServer, primary_url: sa.URL
 ) -> None:
     with StandbyServer(primary):
@@ -102,8 +104,8 @@ def test_a_standby_that_no_commit_waits_for_is_found(
         assert risks_of(primary_url) == [found]
         assert risks_of(primary_url, "SET ROLE pg_read_all_stats") == [found]
         hidden = (
-            " This role cannot see what exactly is attached: grant it pg_read_all_stats"
-            " to tell standbys from backups."
+            " This role can't see whether these are standbys or backups. Grant it"
+            " pg_read_all_stats to distinguish them."
         )
         assert risks_of(primary_url, "SET ROLE pg_signal_backend") == [found + hidden]
         with synchronous(primary):
@@ -115,7 +117,7 @@ def test_a_standby_that_no_commit_waits_for_is_found(
 
 
 class synchronous:
-    """A block in which commits of a primary wait for a standby."""
+    """A context in which commits on a primary wait for a standby."""
 
     def __init__(self, primary: PostgreSQLServer) -> None:
         self._primary = primary
@@ -139,7 +141,7 @@ class synchronous:
         engine.dispose()
 
 
-def test_a_read_only_mariadb_is_found(make_app: MakeApp) -> None:
+def test_a_read_only_mariadb_server_is_reported(make_app: MakeApp) -> None:
     with MariaDBServer() as server:
         url = server.url.render_as_string(hide_password=False)
         app = make_app(SQLALCHEMY_DATABASE_URI=url)
@@ -151,19 +153,19 @@ def test_a_read_only_mariadb_is_found(make_app: MakeApp) -> None:
         app = make_app(
             SQLALCHEMY_DATABASE_URI=server.url.set(username="app").render_as_string()
         )
-        words = f"the server is read-only (read_only is on): {READ_ONLY}"
+        words = f"The server is read-only (read_only is on), so {READ_ONLY}"
         assert find_problems(app) == {"store": words}
         assert log_out(app.test_client(), make_pair(app)).status_code == 503
         server.run("SET GLOBAL read_only = OFF")
         assert find_problems(app) == {}
         server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
         assert find_problems(app) == {
-            "store": "innodb_flush_log_at_trx_commit is 2: if the server crashes,"
-            " logouts that were acknowledged are lost. Set it to 1."
+            "store": "innodb_flush_log_at_trx_commit is 2, so a crash of the server loses"
+            " acknowledged logouts. Set it to 1."
         }
 
 
-def test_a_replica_that_no_commit_waits_for_is_found() -> None:
+def test_a_replica_that_no_commit_waits_for_is_reported() -> None:
     with MariaDBServer("log-bin", "server-id=1") as primary:
         with ReplicaServer(primary) as replica:
             wait_for_status(primary, "Slaves_connected", "1")
@@ -183,7 +185,7 @@ def test_a_replica_that_no_commit_waits_for_is_found() -> None:
 
 
 def wait_for_status(server: MariaDBServer, name: str, value: str) -> None:
-    """Wait until a server says so of itself."""
+    """Wait until a status variable of a server has this value."""
     while server.run(f"SHOW STATUS LIKE '{name}'") != [(name, value)]:
         pass
 
@@ -195,13 +197,13 @@ def nodes() -> t.Iterator[tuple[GaleraServer, GaleraServer]]:
         yield first, second
 
 
-def test_galera_that_reads_too_early_is_found(
+def test_galera_reads_that_do_not_wait_are_reported(
     nodes: tuple[GaleraServer, GaleraServer],
 ) -> None:
     words = (
         "wsrep_sync_wait is {}, so a check can read from a Galera node that has not"
-        " applied a logout yet and accept a revoked token. Set it to 1, and let no proxy"
-        " reset it."
+        " applied a logout yet and accept a revoked token. Set it to 1, and make sure"
+        " that no proxy resets it."
     )
     url, setting = nodes[0].url, "SET SESSION wsrep_sync_wait = {}"
     for value in (0, 2, 4):
@@ -210,7 +212,7 @@ def test_galera_that_reads_too_early_is_found(
         assert risks_of(url, setting.format(value)) == []
 
 
-def test_no_check_reads_too_early_on_galera(
+def test_a_check_on_a_galera_node_finds_the_logout_on_another_node(
     make_app: MakeApp, nodes: tuple[GaleraServer, GaleraServer]
 ) -> None:
     apps = [
@@ -222,7 +224,7 @@ def test_no_check_reads_too_early_on_galera(
     assert get_status(apps[1].test_client(), pair) == (200, 200)
     engine = sa.create_engine(nodes[1].url)
     with engine.connect() as connection:
-        # The node applies nothing for as long as this lock is held.
+        # The node applies no writes of the other one while this lock is held.
         connection.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
         assert log_out(apps[0].test_client(), pair).data == LOGGED_OUT
         assert get_status(apps[1].test_client(), pair) == (503, 503)

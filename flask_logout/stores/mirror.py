@@ -188,7 +188,7 @@ class Mirror:
             self._read(copy)
         except StoreUnavailableError as e:
             self._due = self._clock() + RETRY_AFTER.total_seconds()
-            logger.warning("The in-memory mirror can't be filled, will retry: %s", e)
+            logger.warning("cannot fill the in-memory mirror, will retry: %s", e)
 
     def _read(self, copy: Copy) -> None:
         copy.read(self._store, self._clock)

@@ -129,14 +129,15 @@ class RedisInspection:
         replicas = int(replication.get("connected_slaves", 0))
         if replicas and not self._replicas:
             yield (
-                f"a logout waits for none of the {replicas} attached replicas, so a"
-                " failover can lose it. Set LOGOUT_REDIS_WAIT to 1 or more."
-                " min-replicas-to-write isn't enough, because it doesn't wait either."
+                "logouts don't wait for replication to any of the attached replicas"
+                f" ({replicas}), so a failover can lose them. Set LOGOUT_REDIS_WAIT to 1"
+                " or more. min-replicas-to-write isn't enough, because it doesn't wait"
+                " either."
             )
         if replicas < self._replicas:
             yield (
-                f"LOGOUT_REDIS_WAIT is {self._replicas}, but the number of attached"
-                f" replicas is {replicas}, so every logout returns 503. Attach replicas or"
+                f"LOGOUT_REDIS_WAIT is {self._replicas}, but there are fewer attached"
+                f" replicas ({replicas}), so every logout returns 503. Attach replicas or"
                 " lower LOGOUT_REDIS_WAIT."
             )
 

@@ -140,7 +140,7 @@ def _column_faults(
         if column.name not in found:
             yield f"column {column.name} ({right}) is missing"
         elif found[column.name] != right:
-            yield f"column {column.name} is {found[column.name]} instead of {right}"
+            yield f"column {column.name} has {found[column.name]} instead of {right}"
 
 
 def _index_faults(
@@ -161,6 +161,6 @@ def _spell(
     kind: sa.types.TypeEngine[t.Any], nullable: bool, dialect: sa.Dialect
 ) -> str:
     if isinstance(kind, sa.types.NullType):
-        return "of no known type"
+        return "an unknown type"
     spelled = _COLLATION.sub("", kind.compile(dialect=dialect))
     return spelled if nullable else f"{spelled} NOT NULL"

@@ -88,8 +88,8 @@ class Pages:
         if reading.is_behind(cursor.reading):
             # Rows that were written in between may have an earlier revoked_at.
             logger.warning(
-                "The database's clock went back from %s to %s. The in-memory mirror is"
-                " filled again.",
+                "The database's clock has gone back from %s to %s. The in-memory mirror"
+                " starts over.",
                 cursor.reading.now,
                 reading.now,
             )

@@ -96,7 +96,7 @@ _NO_LOGOUT = (
     "it can't store a logout, and it accepts revoked tokens while it lags behind the"
     " primary. Connect to the primary."
 )
-_LOST = "logouts don't wait for replication, and a failover loses some of them."
+_LOST = "logouts don't wait for replication, and a failover can lose them."
 _HIDDEN = (
     " This role can't see whether these are standbys or backups. Grant it"
     " pg_read_all_stats to distinguish them."
