@@ -48,7 +48,7 @@ ACTS: list[Acts] = [
 ]
 
 
-def make_all(acts: Acts) -> list[Revocation]:
+def make_acts(acts: Acts) -> list[Revocation]:
     """Make several revocations under one key."""
     return [
         revocation(
@@ -62,9 +62,9 @@ def make_all(acts: Acts) -> list[Revocation]:
     ]
 
 
-def add_all(store: Store, acts: Acts) -> Revocation:
+def add_acts(store: Store, acts: Acts) -> Revocation:
     """Add revocations under one key, and return how :func:`.merge` merges them."""
-    made = make_all(acts)
+    made = make_acts(acts)
     for act in made:
         store.add([act])
     (merged,) = merge(made)
@@ -104,7 +104,7 @@ def found(store: Store, *keys: bytes, subject: str | None = None) -> list[Revoca
     return [replace(x, revoked_at=None) for x in sorted(whole, key=attrgetter("key"))]
 
 
-def news(store: Store, cursor: object | None) -> tuple[set[bytes], object]:
+def read_changes(store: Store, cursor: object | None) -> tuple[set[bytes], object]:
     """Read every page after a cursor. Return the keys and the last cursor."""
     keys: set[bytes] = set()
     has_more = True

@@ -1,4 +1,4 @@
-"""The copy in memory: it saves round trips, and never lets in beyond its bound."""
+"""The in-memory mirror saves round trips and never exceeds its bound."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ THREADS = 8
 
 
 class Clock:
-    """A clock that is moved by hand."""
+    """A clock that only moves when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -71,21 +71,21 @@ class Clock:
         return self.now
 
     def move(self, by: float | timedelta) -> None:
-        """Let time pass, in seconds."""
+        """Advance the clock by a number of seconds or a duration."""
         self.now += by.total_seconds() if isinstance(by, timedelta) else by
 
 
 class Watched:
-    """A real store that records its calls, and that can cut its pages.
+    """A real store that records calls and can split its pages.
 
-    The parts of a page that it has cut are pages of one run, all as old as the first.
+    The parts of a page belong to the same run, so they are all as old as the first one.
     """
 
     def __init__(self, inner: SQLAlchemyStore) -> None:
         self.inner = inner
         self.calls: list[str] = []
         self.cut = 0
-        self.begins_anew = False
+        self.restarts_scan = False
         self.before_find: t.Callable[[], object] = bool
         self.before_changes: t.Callable[[], object] = bool
         self.after_changes: t.Callable[[Page], object] = bool
@@ -105,8 +105,8 @@ class Watched:
         self.calls.append("changes")
         self.before_changes()
         rest, inner = t.cast("tuple[t.Any, t.Any]", cursor or (None, None))
-        if self.begins_anew:
-            self.begins_anew, rest, inner = False, None, None
+        if self.restarts_scan:
+            self.restarts_scan, rest, inner = False, None, None
         page = rest or self.inner.changes(inner)
         self.after_changes(page)
         if not self.cut or len(page.keys) <= self.cut:
@@ -121,13 +121,13 @@ class Watched:
         return self.inner.inspect()
 
     def take_calls(self) -> list[str]:
-        """Give what was called since this was last asked."""
+        """Return the calls since the last time, and clear the list."""
         calls, self.calls = self.calls, []
         return calls
 
 
 def key_of(name: object) -> bytes:
-    """Make the key of a session."""
+    """Return the key of a session."""
     return make_key("session", None, str(name))
 
 
@@ -137,13 +137,13 @@ def revocation(name: object, expires_at: datetime | None = None) -> Revocation:
 
 
 def finds(store: Store, *names: object) -> list[object]:
-    """Tell which of these sessions are revoked."""
+    """Return the names of the sessions that are revoked."""
     keys = {revocation.key for revocation in store.find([key_of(x) for x in names])}
     return [name for name in names if key_of(name) in keys]
 
 
 def fill(mirror: Mirror) -> None:
-    """Let checks come until the copy is complete."""
+    """Run checks until the copy is complete."""
     while mirror._copy.is_behind or mirror._next is not None:
         mirror.find([key_of("nobody")])
         if mirror._next is not None:
@@ -152,7 +152,7 @@ def fill(mirror: Mirror) -> None:
 
 @contextmanager
 def stopped(store: SQLAlchemyStore) -> t.Iterator[None]:
-    """Take the table away, as a database that fails would."""
+    """Rename the table within the block, to simulate a database that fails."""
     name = store.table.name
     store.engine.execute(sa.text(f"ALTER TABLE {name} RENAME TO away"))
     try:
@@ -171,26 +171,26 @@ def store(make_app: MakeApp) -> t.Iterator[Watched]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands still."""
+    """A clock that a test moves."""
     return Clock()
 
 
 @pytest.fixture
 def mirror(store: Watched, clock: Clock) -> Mirror:
-    """A mirror of it that has not read anything yet."""
+    """A mirror of the store that has not read anything yet."""
     return Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
 
 
 @pytest.fixture
 def full_mirror(store: Watched, mirror: Mirror) -> Mirror:
-    """A mirror that knows of one revocation, "old"."""
+    """A complete mirror that contains one revocation, "old"."""
     store.add([revocation("old")])
     fill(mirror)
     store.take_calls()
     return mirror
 
 
-def test_until_it_is_filled_every_check_asks_the_store(
+def test_every_check_queries_the_store_until_the_mirror_is_filled(
     store: Watched, mirror: Mirror
 ) -> None:
     store.cut = 2
@@ -198,7 +198,7 @@ def test_until_it_is_filled_every_check_asks_the_store(
     asked = 0
     while mirror._copy.is_behind:
         assert finds(mirror, 4, "nobody") == [4]
-        # One page a check: a fill of any size keeps nobody waiting.
+        # Each check reads only one page, so a large fill delays no request.
         assert store.take_calls() == ["find 2", "changes"]
         asked += 1
     assert asked >= 3
@@ -206,14 +206,14 @@ def test_until_it_is_filled_every_check_asks_the_store(
     assert store.take_calls() == ["find 1"]
 
 
-def test_what_is_absent_is_answered_from_memory(
+def test_absent_keys_are_answered_from_memory(
     store: Watched, full_mirror: Mirror
 ) -> None:
     assert finds(full_mirror, "a", "b", "c", "d") == []
     assert store.take_calls() == []
 
 
-def test_only_what_may_be_revoked_is_asked_for(
+def test_only_keys_that_may_be_revoked_are_looked_up(
     store: Watched, full_mirror: Mirror
 ) -> None:
     assert finds(full_mirror, "a", "old", "b") == ["old"]
@@ -227,7 +227,7 @@ def test_an_empty_store_is_mirrored(store: Watched, mirror: Mirror) -> None:
     assert store.take_calls() == []
 
 
-def test_another_worker_is_heard_at_the_bound(
+def test_a_revocation_of_another_worker_is_found_at_the_bound(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     clock.move(1)
@@ -240,7 +240,7 @@ def test_another_worker_is_heard_at_the_bound(
     assert store.take_calls() == ["changes", "find 1"]
 
 
-def test_the_bound_counts_from_before_the_question(
+def test_the_bound_starts_before_the_query(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     clock.move(BOUND)
@@ -252,7 +252,7 @@ def test_the_bound_counts_from_before_the_question(
     assert finds(full_mirror, "new") == ["new"]
 
 
-def test_a_question_that_takes_longer_than_the_bound_is_asked_once(
+def test_a_query_that_takes_longer_than_the_bound_is_not_repeated(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     clock.move(BOUND)
@@ -261,7 +261,7 @@ def test_a_question_that_takes_longer_than_the_bound_is_asked_once(
     assert store.take_calls() == ["changes"]
 
 
-def test_an_idle_hour_costs_one_question(
+def test_an_idle_hour_costs_one_query(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     store.add([revocation(i) for i in range(50)])
@@ -270,13 +270,15 @@ def test_an_idle_hour_costs_one_question(
     assert store.take_calls() == ["changes", "find 2"]
 
 
-def test_a_worker_sees_its_own_at_once(store: Watched, full_mirror: Mirror) -> None:
+def test_a_worker_finds_its_own_revocations_immediately(
+    store: Watched, full_mirror: Mirror
+) -> None:
     full_mirror.add([revocation("mine"), revocation("too")])
     assert finds(full_mirror, "mine", "too") == ["mine", "too"]
     assert store.take_calls() == ["find 2"]
 
 
-def test_a_worker_sees_its_own_after_the_commit(
+def test_a_worker_finds_its_own_revocation_after_the_commit(
     make_app: MakeApp, clock: Clock
 ) -> None:
     app = make_app(LOGOUT_MAX_STALENESS=BOUND)
@@ -288,7 +290,7 @@ def test_a_worker_sees_its_own_after_the_commit(
         session = app.extensions["sqlalchemy"].session
         pair = make_pair(app)
         LogoutExtension().revoke_user("ada", session=session)
-        # A copy that is made meanwhile cannot read it.
+        # A copy that is created before the commit can't contain it.
         clock.move(REBUILD_EVERY)
         fill(mirror)
         session.commit()
@@ -298,7 +300,7 @@ def test_a_worker_sees_its_own_after_the_commit(
 @pytest.mark.skipif(
     sys.version_info[:3] == (3, 13, 0), reason="Python 3.13.0 traces no opcodes"
 )
-def test_a_worker_sees_its_own_when_a_rebuild_ends_meanwhile(
+def test_a_worker_finds_its_own_revocation_if_a_rebuild_ends_meanwhile(
     make_app: MakeApp, store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     app = make_app()
@@ -324,7 +326,7 @@ def test_a_worker_sees_its_own_when_a_rebuild_ends_meanwhile(
 def rebuild_until(
     mirror: Mirror, app: Flask, is_read: threading.Event, ends: threading.Event
 ) -> threading.Thread:
-    """Rebuild in a thread, and hold it when it has read the last page."""
+    """Rebuild in a thread, and pause it after it has read the last page."""
     store, clock = t.cast(Watched, mirror._store), t.cast(Clock, mirror._clock)
     clock.move(REBUILD_EVERY)
     finds(mirror, "nobody")
@@ -350,7 +352,10 @@ def rebuild_until(
 def calling(
     function: t.Callable[[], object], *, at: int, of: t.Callable[..., t.Any]
 ) -> t.Iterator[list[bool]]:
-    """Call a function before an opcode of another function, and tell whether."""
+    """Call a function before an opcode of another function.
+
+    The block receives a list, which is empty if the opcode was not reached.
+    """
     numbers, was_called = itertools.count(), list[bool]()
 
     def trace_opcode(_frame: t.Any, event: str, _arg: t.Any) -> t.Any:
@@ -374,7 +379,7 @@ def calling(
         sys.settrace(before)
 
 
-def test_much_news_is_read_page_by_page(
+def test_many_changes_are_read_page_by_page(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     store.add([revocation(i) for i in range(10)])
@@ -389,7 +394,7 @@ def test_much_news_is_read_page_by_page(
     assert store.take_calls() == ["find 1"]
 
 
-def test_a_run_of_pages_is_as_old_as_its_first(
+def test_a_run_of_pages_is_as_old_as_its_first_page(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     store.add([revocation(i) for i in range(10)])
@@ -404,7 +409,7 @@ def test_a_run_of_pages_is_as_old_as_its_first(
     assert finds(full_mirror, "late") == ["late"]
 
 
-def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
+def test_a_copy_that_is_too_far_behind_is_replaced(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
@@ -413,7 +418,7 @@ def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
     mirror = Mirror(store, max_staleness=timedelta(seconds=BOUND), clock=clock)
     fill(mirror)
     first = mirror._copy
-    # The same keys again need no room, but more pages than a new copy.
+    # Reading the same keys again takes no capacity, but more pages than a new copy.
     store.add([revocation(i) for i in range(99)])
     clock.move(BOUND)
     while mirror._copy is first:
@@ -426,7 +431,7 @@ def test_a_copy_with_too_much_to_catch_up_with_begins_anew(
     assert store.take_calls() == ["find 99"]
 
 
-def test_a_rebuild_under_way_replaces_a_copy_with_too_much_to_catch_up_with(
+def test_a_rebuild_in_progress_replaces_a_copy_that_is_too_far_behind(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
@@ -445,12 +450,12 @@ def test_a_rebuild_under_way_replaces_a_copy_with_too_much_to_catch_up_with(
     assert (mirror._copy, mirror._next) == (second, None)
 
 
-def test_a_store_may_begin_anew(
+def test_a_store_may_restart_its_scan(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     full_mirror.add([revocation(i) for i in range(6)])
     store.inner.add([revocation("new")])
-    store.cut, store.begins_anew = 3, True
+    store.cut, store.restarts_scan = 3, True
     clock.move(BOUND)
     for _ in range(3):
         assert full_mirror._copy.choose([key_of(5)]) == [key_of(5)]
@@ -463,7 +468,7 @@ def test_a_store_may_begin_anew(
     assert store.take_calls() == ["find 3"]
 
 
-def test_a_rebuild_sheds_what_the_store_forgot(
+def test_a_rebuild_drops_keys_that_the_store_deleted(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     now = datetime.now(timezone.utc)
@@ -480,7 +485,7 @@ def test_a_rebuild_sheds_what_the_store_forgot(
     assert finds(full_mirror, "old") == ["old"]
 
 
-def test_a_rebuild_rests_between_its_pages_and_serves_meanwhile(
+def test_a_rebuild_pauses_between_pages_while_checks_are_served(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     full_mirror.add([revocation(i) for i in range(6)])
@@ -510,7 +515,7 @@ def test_a_rebuild_rests_between_its_pages_and_serves_meanwhile(
     assert finds(full_mirror, *names) == names
 
 
-def test_a_full_copy_is_made_anew(
+def test_a_full_copy_is_rebuilt(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
@@ -518,7 +523,7 @@ def test_a_full_copy_is_made_anew(
     fill(mirror)
     first = mirror._copy
     for _ in range(5):
-        # Of the same keys there may come any number.
+        # Any number of repeated keys takes no capacity.
         mirror.add([revocation(i) for i in range(9)])
         clock.move(BOUND)
         finds(mirror, "a")
@@ -532,7 +537,7 @@ def test_a_full_copy_is_made_anew(
     assert finds(mirror, *range(30)) == [*range(30)]
 
 
-def test_a_wrong_total_is_mended_by_the_next_rebuild(
+def test_the_next_rebuild_corrects_a_wrong_total(
     store: Watched, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copy_module, "MIN_CAPACITY", 10)
@@ -555,11 +560,11 @@ def test_a_wrong_total_is_mended_by_the_next_rebuild(
     assert not mirror._copy.is_full
 
 
-def test_a_large_copy_is_small(store: Watched, full_mirror: Mirror) -> None:
+def test_a_copy_uses_little_memory(store: Watched, full_mirror: Mirror) -> None:
     assert full_mirror._copy.filter.size_in_bits / 8 < 2 * MIN_CAPACITY
 
 
-def test_a_store_that_is_down_at_the_bound_refuses(
+def test_a_check_fails_if_the_store_is_down_at_the_bound(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     with stopped(store.inner):
@@ -578,18 +583,20 @@ def test_a_store_that_is_down_at_the_bound_refuses(
     assert finds(full_mirror, "a", "new", "never") == ["new"]
 
 
-def test_a_store_that_is_down_at_first_refuses(store: Watched, mirror: Mirror) -> None:
+def test_a_check_fails_if_the_store_is_down_at_the_start(
+    store: Watched, mirror: Mirror
+) -> None:
     with stopped(store.inner):
         with pytest.raises(StoreUnavailableError):
             finds(mirror, "a")
-        # No page is asked of a store that has just failed.
+        # No page is read from a store that has just failed.
         assert store.take_calls() == ["find 1"]
     fill(mirror)
     assert finds(mirror, "a") == []
 
 
 def fail() -> t.NoReturn:
-    """Be a page that takes too long."""
+    """Raise an error, as a page that takes too long does."""
     raise StoreUnavailableError("too slow")
 
 
@@ -610,7 +617,7 @@ def test_a_page_that_fails_does_not_fail_the_check(
     assert store.take_calls() == ["find 1"]
 
 
-def test_a_page_of_a_rebuild_that_fails_keeps_the_copy(
+def test_a_failed_page_of_a_rebuild_keeps_the_copy(
     store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     store.cut = 1
@@ -632,7 +639,7 @@ def test_a_page_of_a_rebuild_that_fails_keeps_the_copy(
 
 
 def in_threads(app: Flask, function: t.Callable[[], t.Any]) -> list[t.Any]:
-    """Call a function in 8 threads at once; an error is given as its text."""
+    """Call a function in 8 threads together. Return the results or error messages."""
     barrier = threading.Barrier(THREADS)
 
     def call(_: int) -> t.Any:
@@ -648,7 +655,7 @@ def in_threads(app: Flask, function: t.Callable[[], t.Any]) -> list[t.Any]:
 
 
 def wait_for_all(mirror: Mirror, clock: Clock) -> t.Callable[[], None]:
-    """Hold a question until every thread has asked for its answer."""
+    """Return a function that blocks a query until every thread waits for it."""
     arrived = threading.Semaphore(0)
     sync = mirror._sync
 
@@ -665,7 +672,7 @@ def wait_for_all(mirror: Mirror, clock: Clock) -> t.Callable[[], None]:
     return hold
 
 
-def test_threads_share_one_question(
+def test_threads_share_one_query(
     make_app: MakeApp, store: Watched, full_mirror: Mirror, clock: Clock
 ) -> None:
     store.add([revocation("new")])
@@ -693,7 +700,7 @@ def test_threads_share_one_failure(
     assert store.take_calls() == ["changes"]
 
 
-def test_one_thread_fills_and_the_others_go_on(
+def test_one_thread_fills_the_mirror_while_others_continue(
     make_app: MakeApp, store: Watched, mirror: Mirror
 ) -> None:
     store.add([revocation("old")])
@@ -728,12 +735,12 @@ def test_a_page_that_another_check_has_read_is_not_read_again(
     assert store.take_calls() == ["find 1", "find 1", "changes"]
     fill(mirror)
     store.take_calls()
-    # As a thread does that comes to the lock when another has let go of it.
+    # Simulate a thread that gets the lock right after another thread released it.
     mirror._read_ahead(clock.now)
     assert store.take_calls() == []
 
 
-def test_threads_that_read_and_write_do_not_disturb_each_other(
+def test_concurrent_reads_and_writes_lose_no_keys(
     make_app: MakeApp, store: Watched, full_mirror: Mirror
 ) -> None:
     numbers = iter(range(10**6))
@@ -791,7 +798,7 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent(
     assert finds(full_mirror, "old", "new", "a") == ["old", "new"]
 
 
-def test_the_inspection_is_that_of_the_store(
+def test_the_inspection_is_the_one_of_the_store(
     store: Watched, full_mirror: Mirror
 ) -> None:
     inspection = full_mirror.inspect()
@@ -814,7 +821,7 @@ def test_a_mirror_can_be_mirrored(
     assert finds(outer, "old", "a") == ["old"]
 
 
-def test_it_keeps_time_by_itself(store: Watched) -> None:
+def test_the_default_clock_works(store: Watched) -> None:
     mirror = Mirror(store, max_staleness=timedelta(milliseconds=20))
     fill(mirror)
     store.add([revocation("new")])
@@ -845,13 +852,15 @@ except ConfigError as e:
 """
 
 
-def test_without_its_library_it_says_so(tmp_path: t.Any) -> None:
+def test_an_app_without_rbloom_raises_an_error_that_says_what_to_install(
+    tmp_path: t.Any,
+) -> None:
     command = [sys.executable, "-c", WITHOUT_RBLOOM, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == MISSING
 
 
-def test_without_its_library_it_cannot_be_imported(
+def test_the_module_without_rbloom_raises_a_config_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "rbloom", None)
@@ -863,7 +872,7 @@ def test_without_its_library_it_cannot_be_imported(
 
 @pytest.fixture
 def hosts(make_app: MakeApp, database_url: str) -> list[Flask]:
-    """Two workers on each kind of database, each with a mirror that is filled."""
+    """Two workers with complete mirrors, on each kind of database."""
     apps = [
         make_app(SQLALCHEMY_DATABASE_URI=database_url, LOGOUT_MAX_STALENESS=BOUND)
         for _ in range(2)
@@ -878,7 +887,7 @@ def hosts(make_app: MakeApp, database_url: str) -> list[Flask]:
 
 
 def mirror_of(app: Flask) -> Mirror:
-    """Find the mirror of an app."""
+    """Return the mirror of an app."""
     return t.cast(Mirror, app.extensions["logout"].store)
 
 
@@ -887,7 +896,7 @@ def move(app: Flask, by: float | timedelta) -> None:
     t.cast(Clock, mirror_of(app)._clock).move(by)
 
 
-def test_a_logout_is_heard_by_another_worker(hosts: list[Flask]) -> None:
+def test_another_worker_rejects_revoked_tokens_at_the_bound(hosts: list[Flask]) -> None:
     here, there = hosts
     pair = make_pair(here)
     assert get_status(there.test_client(), pair) == (200, 200)
@@ -897,10 +906,10 @@ def test_a_logout_is_heard_by_another_worker(hosts: list[Flask]) -> None:
     assert get_status(there.test_client(), pair) == (401, 401)
 
 
-def test_a_commit_that_comes_late_is_heard(
+def test_a_late_commit_is_found_at_the_bound(
     hosts: list[Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if the transaction took longer than any overlap.
+    # Simulate a transaction that takes longer than the overlap.
     monkeypatch.setattr(pages, "OVERLAP", timedelta(0))
     here, there = hosts
     pair, other = make_pair(here), make_pair(here, "grace")
@@ -909,7 +918,7 @@ def test_a_commit_that_comes_late_is_heard(
         session = here.extensions["sqlalchemy"].session
         LogoutExtension().revoke_user("ada", session=session)
         if not is_sqlite:
-            # SQLite has one writer at a time.
+            # SQLite allows only one writer at a time.
             assert log_out(there.test_client(), other).data == LOGGED_OUT
         for _ in range(3):
             move(there, BOUND)
@@ -924,7 +933,7 @@ def test_a_commit_that_comes_late_is_heard(
     assert get_status(here.test_client(), pair) == (401, 401)
 
 
-def test_a_database_that_fails_is_a_503_at_the_bound(hosts: list[Flask]) -> None:
+def test_a_failed_database_leads_to_a_503_at_the_bound(hosts: list[Flask]) -> None:
     here, there = hosts
     pair = make_pair(here)
     with here.app_context():
@@ -942,13 +951,13 @@ NAMES = st.integers(0, 60)
 
 
 class Sides(RuleBasedStateMachine):
-    """A mirror and its store, side by side, through whatever can happen to them."""
+    """Compares a mirror with its store through random sequences of events."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(copy_module, "MIN_CAPACITY", 8)
-        # So that hardly a key is asked of the store by accident, which would hide a fault.
+        # A false positive would query the store and hide a fault of the mirror.
         self.patch.setattr(copy_module, "FALSE_POSITIVES", 1e-9)
         self.patch.setattr(pages, "PAGE_SIZE", 3)
         self.patch.setattr(pages, "OVERLAP", timedelta(0))
@@ -969,8 +978,8 @@ class Sides(RuleBasedStateMachine):
         fill(self.mirror)
         self.fresh = itertools.count(100)
         self.is_down = False
-        self.heard_from: dict[object, float] = {}
-        """From when on a revocation must be found by the mirror."""
+        self.due_from: dict[object, float] = {}
+        """The instant from which the mirror must find each revocation."""
 
     def teardown(self) -> None:
         self.context.pop()
@@ -981,18 +990,18 @@ class Sides(RuleBasedStateMachine):
     @rule(names=st.lists(NAMES, min_size=1, max_size=12, unique=True))
     def revoke_here(self, names: list[int]) -> None:
         self.mirror.add([revocation(name) for name in names])
-        self.heard_from.update((name, -math.inf) for name in names)
+        self.due_from.update((name, -math.inf) for name in names)
 
     @precondition(lambda self: not self.is_down)
     @rule(names=st.lists(NAMES, min_size=1, max_size=12, unique=True))
     def revoke_elsewhere(self, names: list[int]) -> None:
         self.store.add([revocation(name) for name in names])
         for name in names:
-            self.heard_from.setdefault(name, self.clock.now + BOUND)
+            self.due_from.setdefault(name, self.clock.now + BOUND)
 
     @precondition(lambda self: not self.is_down)
     @rule(names=st.lists(st.integers(61, 99), min_size=1, max_size=9, unique=True))
-    def revoke_what_is_dead(self, names: list[int]) -> None:
+    def revoke_expired(self, names: list[int]) -> None:
         past = datetime(2000, 1, 1, tzinfo=timezone.utc)
         self.store.add([revocation(name, past) for name in names])
 
@@ -1005,7 +1014,7 @@ class Sides(RuleBasedStateMachine):
     @rule()
     def clear(self) -> None:
         self.mirror.inspect().clear()
-        self.heard_from.clear()
+        self.due_from.clear()
 
     @rule(by=st.sampled_from([0.1, 1.0, BOUND / 2, BOUND, 60.0, 3600.0]))
     def wait(self, by: float) -> None:
@@ -1018,9 +1027,9 @@ class Sides(RuleBasedStateMachine):
         self.store.engine.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
         self.is_down = not self.is_down
 
-    @rule(cut=st.sampled_from([0, 1, 5]), begins_anew=st.booleans())
-    def change_pages(self, cut: int, begins_anew: bool) -> None:
-        self.watched.cut, self.watched.begins_anew = cut, begins_anew
+    @rule(cut=st.sampled_from([0, 1, 5]), restarts_scan=st.booleans())
+    def change_pages(self, cut: int, restarts_scan: bool) -> None:
+        self.watched.cut, self.watched.restarts_scan = cut, restarts_scan
 
     @rule(times=st.integers(1, 15))
     def serve(self, times: int) -> None:
@@ -1030,19 +1039,19 @@ class Sides(RuleBasedStateMachine):
 
     @rule(names=st.lists(NAMES, min_size=1, max_size=4, unique=True))
     def check(self, names: list[int]) -> None:
-        due = {x for x in names if self.heard_from.get(x, math.inf) <= self.clock.now}
+        due = {x for x in names if self.due_from.get(x, math.inf) <= self.clock.now}
         try:
             found = set(finds(self.mirror, *names))
         except StoreUnavailableError:
             assert self.is_down
             return
         assert due <= found
-        assert found <= self.heard_from.keys() | set(range(61, 100))
+        assert found <= self.due_from.keys() | set(range(61, 100))
 
     @precondition(lambda self: not self.is_down)
     @rule(by=st.sampled_from([BOUND / 2, BOUND, BOUND * 1.04]), stops=st.booleans())
-    def listen(self, by: float, stops: bool) -> None:
-        """Hear of what nobody has revoked before, once it is due."""
+    def check_new(self, by: float, stops: bool) -> None:
+        """Check for names that were never revoked before."""
         names = [next(self.fresh), next(self.fresh)]
         self.check(names)
         self.revoke_elsewhere(names)
@@ -1056,7 +1065,7 @@ class Sides(RuleBasedStateMachine):
         self.check([*range(61)])
 
 
-def test_never_does_it_let_in_beyond_the_bound() -> None:
+def test_no_revoked_token_is_accepted_beyond_the_bound() -> None:
     run_state_machine_as_test(
         Sides,
         settings=settings(max_examples=40, stateful_step_count=50, deadline=None),

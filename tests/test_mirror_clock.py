@@ -1,4 +1,4 @@
-"""The in-memory mirror on databases whose clock is set, or which commit late."""
+"""The in-memory mirror with databases whose clock jumps, and with late commits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Site:
-    """Two workers on one database: the clocks of their mirrors are moved by hand."""
+    """Two workers on one database. The test moves the clocks of their mirrors."""
 
     def __init__(self, make_app: MakeApp, url: str) -> None:
         self._now = 1000.0
@@ -56,11 +56,11 @@ class Site:
             fill(app)
 
     def reach_bound(self) -> None:
-        """Let the mirrors become as old as they may."""
+        """Advance the clocks of the mirrors by the bound."""
         self._now += BOUND
 
     def log_out_here(self, users: int) -> set[tuple[int, int]]:
-        """Log out users here, and tell what the other worker answers at the bound."""
+        """Log out users here, and return the status on the other worker at the bound."""
         pairs = [make_pair(self.here, str(i)) for i in range(users)]
         answers = {get_status(self.there.test_client(), pair) for pair in pairs}
         assert answers == {(200, 200)}
@@ -71,12 +71,12 @@ class Site:
 
 
 def mirror_of(app: Flask) -> Mirror:
-    """Find the mirror of an app."""
+    """Return the mirror of an app."""
     return t.cast(Mirror, app.extensions["logout"].store)
 
 
 def fill(app: Flask) -> None:
-    """Let checks come until the mirror serves."""
+    """Run checks until the mirror is complete."""
     with app.app_context():
         while mirror_of(app).phase is Phase.FILLING:
             mirror_of(app).find([b"0" * 16])
@@ -104,27 +104,27 @@ def site(
     clocked_server: PostgreSQLServer | MariaDBServer,
     server_clock: FakedClock,
 ) -> Site:
-    """Two workers, and a server whose clock is right."""
+    """Two workers, and a server with a correct clock."""
     server_clock.set(0)
     url = clocked_server.url.set(drivername=clocked_server.drivers[0])
     return Site(make_app, url.render_as_string(hide_password=False))
 
 
 @pytest.mark.parametrize("step", [-2, -60, -3600, 60, 3600])
-def test_no_logout_is_missed_when_the_clock_is_set(
+def test_no_logout_is_missed_if_the_clock_is_set(
     site: Site, server_clock: FakedClock, step: float
 ) -> None:
     server_clock.set(step)
     assert site.log_out_here(8) == {(401, 401)}
     fill(site.there)
-    # And back again, after the mirror has learned of it.
+    # Set it back, after the mirror has noticed the change.
     server_clock.set(0)
     assert site.log_out_here(8) == {(401, 401)}
     fill(site.there)
     assert mirror_of(site.there).phase is Phase.SERVING
 
 
-def test_no_logout_is_missed_by_a_worker_that_was_idle_for_longer_than_the_step(
+def test_no_logout_is_missed_if_the_clock_is_set_while_a_worker_is_idle(
     site: Site, server_clock: FakedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock_module, "TOLERANCE", timedelta(seconds=0.1))
@@ -134,13 +134,13 @@ def test_no_logout_is_missed_by_a_worker_that_was_idle_for_longer_than_the_step(
     assert get_status(site.there.test_client(), pair) == (200, 200)
     server_clock.set(-0.5)
     assert log_out(site.here.test_client(), pair).data == LOGGED_OUT
-    # The clock is later than at the last reading, although it was set back.
+    # The clock was set back, but still shows a later time than in the last reading.
     time.sleep(0.7)
     site.reach_bound()
     assert get_status(site.there.test_client(), pair) == (401, 401)
 
 
-def test_the_log_says_that_the_clock_was_set(
+def test_a_clock_that_was_set_back_is_logged(
     site: Site, server_clock: FakedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     server_clock.set(-3600)
@@ -153,14 +153,14 @@ def test_the_log_says_that_the_clock_was_set(
 
 @pytest.fixture
 def mariadb_site(make_app: MakeApp) -> t.Iterator[tuple[Site, sa.Engine]]:
-    """Two workers, and the connections of the operator to their server."""
+    """Two workers, and an operator's connections to their server."""
     with MariaDBServer() as server:
         operator = sa.create_engine(server.url, poolclass=sa.NullPool)
         site = Site(make_app, server.url.render_as_string(hide_password=False))
         yield site, operator
 
 
-def test_a_write_that_commits_late_is_found(
+def test_a_write_that_commits_late_is_repeated(
     mariadb_site: tuple[Site, sa.Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LONGEST_WRITE", timedelta(seconds=0.5))
@@ -170,7 +170,7 @@ def test_a_write_that_commits_late_is_found(
 
 
 def find_after_lock(site: Site, operator: sa.Engine) -> tuple[int, int]:
-    """Log out while no write commits; tell what the other worker answers afterwards."""
+    """Log out while a lock delays commits, and return the other worker's statuses."""
     pair = make_pair(site.here)
     with operator.connect() as connection, ThreadPoolExecutor(1) as thread:
         connection.execute(sa.text("FLUSH TABLES WITH READ LOCK"))
@@ -178,7 +178,7 @@ def find_after_lock(site: Site, operator: sa.Engine) -> tuple[int, int]:
         while not is_waiting(connection):
             time.sleep(0.01)
         time.sleep(0.8)
-        # The other worker reads what changed, which does not have the row.
+        # The other worker reads what changed, but can't see the row yet.
         site.reach_bound()
         assert get_status(site.there.test_client(), pair) == (200, 200)
         fill(site.there)
@@ -189,13 +189,13 @@ def find_after_lock(site: Site, operator: sa.Engine) -> tuple[int, int]:
 
 
 def is_waiting(connection: sa.Connection) -> bool:
-    """Tell whether a write waits for the lock."""
+    """Return whether a write is waiting for the lock."""
     states = "SELECT count(*) FROM information_schema.processlist WHERE state LIKE"
     waiting = f"{states} 'Waiting for backup lock' OR info LIKE 'INSERT%'"
     return bool(connection.execute(sa.text(waiting)).scalar())
 
 
-def test_a_write_that_is_always_late_fails(
+def test_a_write_that_always_commits_late_fails(
     make_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
@@ -203,15 +203,15 @@ def test_a_write_that_is_always_late_fails(
     with app.app_context(), pytest.raises(OutcomeUnknownError) as caught:
         LogoutExtension().revoke_session("a")
     assert str(caught.value) == (
-        "The database took longer than 0 seconds to commit, 2 times. In-memory mirrors"
+        "The database took longer than 0 seconds to commit, 2 times, so in-memory mirrors"
         " may miss the revocation."
     )
 
 
-def test_what_is_written_again_is_read_again(
+def test_a_repeated_write_is_read_again(
     make_app: MakeApp, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The first write may have been committed late, without an answer.
+    # The first write may have been committed late and unacknowledged.
     monkeypatch.setattr(pages, "OVERLAP", timedelta(0))
     app = make_app(SQLALCHEMY_DATABASE_URI=database_url)
     store = t.cast(SQLAlchemyStore, app.extensions["logout"].store)
@@ -254,13 +254,13 @@ print(json.dumps(sorted(site.log_out_here(7))))
 
 
 @pytest.mark.parametrize("step", [-2, -3600])
-def test_no_logout_is_missed_when_the_clock_of_sqlite_is_set(
+def test_no_logout_is_missed_if_the_clock_is_set_with_sqlite(
     tmp_path: Path, step: float
 ) -> None:
     with FakedClock() as clock:
         file = clock.environment["FAKETIME_TIMESTAMP_FILE"]
         url = f"sqlite:///{tmp_path / 'site.db'}"
-        # The process has read the clock before, and creates its tokens after.
+        # The process has read the clock before it is set, and creates its tokens afterwards.
         arguments = [url, file, f"{step:+g}s\n"]
         done = subprocess.run(
             [sys.executable, "-c", WORKERS_OF_SQLITE, *arguments],
@@ -276,7 +276,7 @@ def test_no_logout_is_missed_when_the_clock_of_sqlite_is_set(
 ROWS = 150_000
 
 
-def test_a_mirror_with_much_to_catch_up_with_refuses_nobody(make_app: MakeApp) -> None:
+def test_a_mirror_that_is_far_behind_answers_every_check(make_app: MakeApp) -> None:
     with proxied("postgresql+psycopg") as (url, proxy):
         uri = url.render_as_string(hide_password=False)
         app = make_app(
@@ -292,7 +292,7 @@ def test_a_mirror_with_much_to_catch_up_with_refuses_nobody(make_app: MakeApp) -
             fill(app)
             run(app, "UPDATE logout_revocation SET revoked_at = clock_timestamp()")
             LogoutExtension().revoke_session("last")
-            # All of it takes 3 seconds, a page of it 0.05.
+            # Reading everything takes 3 seconds, but reading a page only 0.05 seconds.
             proxy.slow(bandwidth=2.5e6)
             now[0] += BOUND
             key = run(app, "SELECT key FROM logout_revocation WHERE token_id = 'last'")
@@ -314,14 +314,14 @@ INSERT = f"""
 
 
 def run(app: Flask, statement: str) -> t.Any:
-    """Run a statement on the app's own connection; give the first value it returns."""
+    """Run a statement on the app's own connection, and return its first value."""
     with app.extensions["sqlalchemy"].engine.begin() as connection:
         result = connection.execute(sa.text(statement))
         return result.scalar() if result.returns_rows else None
 
 
 def count_checks(mirror: Mirror, key: bytes) -> int:
-    """Count how many checks go to the store before the mirror serves again."""
+    """Count the checks that query the store before the mirror is complete again."""
     for checks in range(1, 1000):
         assert [x.key for x in mirror.find([key, b"0" * 16])] == [key]
         if mirror.phase is Phase.SERVING:

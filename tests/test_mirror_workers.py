@@ -1,4 +1,4 @@
-"""The bound of the mirror, kept between the workers of a real server."""
+"""The workers of a real server observe the bound of the in-memory mirror."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ ROOT = Path(__file__).parent.parent
 
 
 class Answer(t.NamedTuple):
-    """What a worker said."""
+    """A worker's response."""
 
     status: int
     worker: str
-    """The process that answered."""
+    """The process id of the worker."""
 
     copy: str
-    """Which copy it has, and whether that is complete."""
+    """The id of its copy, and whether that copy is complete."""
 
 
 def create_app() -> Flask:
-    """Make the app of a worker, as the environment says; gunicorn calls it."""
+    """Create the app of a worker from the environment. Gunicorn calls this."""
     app = Flask("worker")
     app.config.update(json.loads(os.environ["WORKER_CONFIG"]))
     SQLAlchemy(app)
@@ -69,7 +69,7 @@ def create_app() -> Flask:
             while mirror_of(app)._copy.is_behind:
                 mirror_of(app).find([b"0" * 16])
     else:
-        # A minute of every worker's clock is another one.
+        # The clocks of the workers differ.
         offset = (os.getpid() % WORKERS - 1) * SKEW
         now = time.time() + offset.total_seconds()
         time_machine.travel(now, tick=True).start()
@@ -87,7 +87,7 @@ def _sign(response: Response) -> Response:
 
 
 def mirror_of(app: Flask) -> Mirror:
-    """Find the mirror of an app."""
+    """Return the mirror of an app."""
     return t.cast(Mirror, app.extensions["logout"].store)
 
 
@@ -100,7 +100,7 @@ class Site:
     def request(
         self, token: str, method: str = "GET", url: str = "/me", body: t.Any = None
     ) -> Answer:
-        """Send a request on a connection of its own, so that any worker takes it."""
+        """Send a request on a new connection, so that any worker may accept it."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:
             headers = {**bearer(token), "Content-Type": "application/json"}
@@ -119,7 +119,7 @@ class Site:
         return self.request(pair.access, "POST", "/auth/logout", body)
 
     def ask_all(self, token: str) -> list[Answer]:
-        """Ask until every worker has answered."""
+        """Send requests until every worker has responded."""
         answers: list[Answer] = []
         for _ in range(500):
             answers.append(self.request(token))
@@ -128,13 +128,13 @@ class Site:
         raise AssertionError("not every worker answers")
 
     def ask_all_for_status(self, token: str) -> set[int]:
-        """Ask until every worker has answered; give every status there was."""
+        """Send requests until every worker has responded, and return all statuses."""
         return {x.status for x in self.ask_all(token)}
 
 
 @contextmanager
 def serve(mode: str, config: dict[str, t.Any], tmp_path: Path) -> t.Iterator[Site]:
-    """Run gunicorn with several workers that have several threads."""
+    """Run gunicorn with several workers, each with several threads."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     options = [f"--workers={WORKERS}", f"--threads={THREADS}", "--timeout=0"]
     options += ["--preload"] if mode == "preloaded" else []
@@ -163,7 +163,7 @@ def serve(mode: str, config: dict[str, t.Any], tmp_path: Path) -> t.Iterator[Sit
 
 @pytest.fixture(params=STORES)
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[t.Any]:
-    """The settings of an app on each kind of store, which is empty."""
+    """The settings of an app for an empty store of each kind."""
     common = {
         "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'site.db'}",
         "JWT_SECRET_KEY": SECRET,
@@ -184,12 +184,12 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[t.Any]:
 
 
 @pytest.mark.parametrize("mode", ["skewed", "preloaded"])
-def test_every_worker_hears_of_a_logout_within_the_bound(
+def test_every_worker_rejects_a_revoked_token_within_the_bound(
     mode: str, config: dict[str, t.Any], make_app: MakeApp, tmp_path: Path
 ) -> None:
     host = make_app(**config)
     with host.app_context():
-        # Several pages, so that a rebuild is always under way.
+        # Store several pages, so that a rebuild is always in progress.
         keys = [make_key("session", None, str(i)) for i in range(300)]
         host.extensions["logout"].store.add(
             [Revocation(key, "session", None) for key in keys]
@@ -203,28 +203,28 @@ def test_every_worker_hears_of_a_logout_within_the_bound(
             done = site.log_out(pair)
             acknowledged_at = time.monotonic()
             assert done.status == 200
-            # A worker sees its own at once.
+            # A worker rejects tokens that it revoked itself immediately.
             own = [x for x in site.ask_all(pair.access) if x.worker == done.worker]
             assert {x.status for x in own} == {401}
             time.sleep(max(0, acknowledged_at + BOUND - time.monotonic()))
             assert site.ask_all_for_status(pair.access) == {401}
             assert site.ask_all_for_status(alive) == {200}
         if mode == "skewed":
-            # All of this went on across rebuilds: no worker has its first copy any more.
+            # All of this happened during rebuilds, so every worker has replaced its first copy.
             wait_for_rebuilds(site, alive, copies)
         else:
             assert fill_all(site, alive) == copies
 
 
 def wait_for_rebuilds(site: Site, token: str, old: dict[str, str]) -> None:
-    """Ask until no worker has its old copy."""
+    """Send requests until every worker has replaced its copy."""
     deadline = time.monotonic() + 20
     while any(copy == old[x] for x, copy in fill_all(site, token).items()):
         assert time.monotonic() < deadline, "some worker never rebuilds its copy"
 
 
 def fill_all(site: Site, token: str) -> dict[str, str]:
-    """Ask until every worker has a complete copy; tell which it has."""
+    """Send requests until every worker's copy is complete, and return the copies."""
     for _ in range(100):
         copies = {x.worker: x.copy for x in site.ask_all(token)}
         if all(copies.values()):

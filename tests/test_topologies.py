@@ -1,4 +1,4 @@
-"""Replicas: what ``flask logout check`` says of them, and that no check trusts them."""
+"""What ``flask logout check`` reports about replicas, and which servers checks read."""
 
 from __future__ import annotations
 
