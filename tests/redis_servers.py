@@ -125,7 +125,7 @@ def cluster_url(node: Server) -> str:
 
 
 @contextmanager
-def babbler(reply: bytes) -> t.Iterator[str]:
+def server_with_reply(reply: bytes) -> t.Iterator[str]:
     """Listen where a Redis could, and give every command the same raw reply."""
 
     class Handler(StreamRequestHandler):

@@ -1,4 +1,4 @@
-"""Every driver: its round trips, and how long it waits for a server that is silent."""
+"""The round trips of every driver, and how long each waits for a silent server."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from .tokens import make_pair
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation/databases.rst"
 TIMEOUT = 1.0
-# What a busy machine may need in addition. The proxy stalls for longer.
+# The extra time that a busy machine may take. The proxy stalls for longer.
 SLACK = 10.0
-# The timeout of what is expected to succeed, however busy the machine is.
+# The timeout of operations that must succeed even on a busy machine.
 PATIENCE = 60.0
-# psycopg prepares a statement when it runs for the sixth time, which is a trip more.
+# psycopg prepares a statement at its sixth execution, which takes another round trip.
 WARM = 8
 NOW = datetime.now(timezone.utc).replace(microsecond=123456)
 
-# psycopg and psycopg2 wait no less for a connection.
+# psycopg and psycopg2 wait at least this long for a connection.
 LIBPQ_TIMEOUT = 2.0
 NOTHING = bytes(16)
 
-# pg8000 does not close the socket of a connection that it could not open or that broke.
+# pg8000 doesn't close the socket of a connection that failed or broke.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings(
@@ -71,7 +71,7 @@ Reached = tuple[SQLAlchemyStore, Proxy]
 
 
 def documented() -> dict[str, tuple[int, int]]:
-    """Read the table of drivers: the round trips of a check and of a logout."""
+    """Read the round trips of a check and of a logout from the table of drivers."""
     row = re.compile(r"^``([a-z0-9]+\+[a-z0-9]+)://`` +(\d) +(\d) ", re.MULTILINE)
     found = row.findall(PAGE.read_text())
     return {driver: (int(check), int(logout)) for driver, check, logout in found}
@@ -79,7 +79,7 @@ def documented() -> dict[str, tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def collected() -> t.Iterator[None]:
-    """Free what drivers have left open before the next module, which would warn."""
+    """Collect what drivers have left open before the next module warns about it."""
     yield
     gc.collect()
 
@@ -92,7 +92,7 @@ def served(request: pytest.FixtureRequest) -> t.Iterator[Served]:
 
 
 def make(url: sa.URL, make_app: MakeApp, timeout: float) -> Flask:
-    """Make an app on a database that does nothing but what it is asked to."""
+    """Make an app that never purges by itself."""
     return make_app(
         SQLALCHEMY_DATABASE_URI=url.render_as_string(hide_password=False),
         LOGOUT_TIMEOUT=timeout,
@@ -102,21 +102,21 @@ def make(url: sa.URL, make_app: MakeApp, timeout: float) -> Flask:
 
 @pytest.fixture
 def app(served: Served, make_app: MakeApp) -> t.Iterator[Flask]:
-    """An app that waits for its database, however busy the machine is."""
+    """An app with a long timeout."""
     yield make(served[0], make_app, PATIENCE)
     served[1].heal()
 
 
 @pytest.fixture
 def reached(app: Flask, served: Served) -> t.Iterator[Reached]:
-    """Its store, in an app context."""
+    """The store of the app, in an app context, and the proxy."""
     with app.app_context():
         yield app.extensions["logout"].store, served[1]
 
 
 @pytest.fixture
 def hasty(reached: Reached, served: Served, make_app: MakeApp) -> SQLAlchemyStore:
-    """A store on the same database that waits for ``TIMEOUT`` only, and is connected."""
+    """A connected store with the same database and a short timeout."""
     store: SQLAlchemyStore = (
         make(served[0], make_app, TIMEOUT).extensions["logout"].store
     )
@@ -125,17 +125,17 @@ def hasty(reached: Reached, served: Served, make_app: MakeApp) -> SQLAlchemyStor
 
 
 def connect(store: SQLAlchemyStore) -> None:
-    """Put a connection into the pool of a store, however long that takes."""
+    """Retry until the pool of a store contains a connection."""
     while True:
         with suppress(StoreUnavailableError):
-            # A text that is not ASCII lets it ask for the character set, once.
+            # Non-ASCII text makes the store query the character set, but only once.
             store.add([revocation("first")])
             return
 
 
 @contextmanager
 def at_most(seconds: float) -> t.Iterator[None]:
-    """Check that a block does not take much longer."""
+    """Check that the block takes at most some seconds, and some more if busy."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < seconds + SLACK
@@ -158,7 +158,7 @@ def test_each_driver_is_documented() -> None:
     assert documented().keys() == SERVERS.keys()
 
 
-def test_what_is_added_is_found(reached: Reached) -> None:
+def test_find_returns_what_was_added_with_each_driver(reached: Reached) -> None:
     store, _ = reached
     old, other = revocation("a"), revocation("b")
     store.add([old, other])
@@ -194,11 +194,13 @@ def test_round_trips(app: Flask, served: Served) -> None:
     assert proxy.connections == 0
 
 
-def test_a_server_that_is_silent(reached: Reached, hasty: SQLAlchemyStore) -> None:
+def test_a_check_on_a_silent_server_fails_within_the_timeout(
+    reached: Reached, hasty: SQLAlchemyStore
+) -> None:
     store, proxy = reached
     store.add([revocation("a")])
     proxy.stall()
-    # The second time, no connection is left, so the server does not greet.
+    # The second time, the pool is empty, so the server doesn't answer a new connection.
     for _ in range(2):
         with at_most(LIBPQ_TIMEOUT), pytest.raises(StoreUnavailableError):
             hasty.find([revocation("a").key])
@@ -206,14 +208,14 @@ def test_a_server_that_is_silent(reached: Reached, hasty: SQLAlchemyStore) -> No
     assert len(store.find([revocation("a").key])) == 1
 
 
-def test_a_server_that_is_silent_when_written_to(
+def test_a_write_to_a_silent_server_fails_within_the_timeout(
     reached: Reached, hasty: SQLAlchemyStore
 ) -> None:
     store, proxy = reached
     proxy.stall()
     with at_most(LIBPQ_TIMEOUT), pytest.raises(OutcomeUnknownError):
         hasty.add([revocation("b")])
-    # Here the statement is not sent.
+    # Without a connection, the statement is not sent.
     with at_most(LIBPQ_TIMEOUT), pytest.raises(StoreUnavailableError) as caught:
         hasty.add([revocation("b")])
     assert type(caught.value) is StoreUnavailableError
@@ -224,7 +226,7 @@ def test_a_server_that_is_silent_when_written_to(
 
 @contextmanager
 def frozen(server: PostgreSQLServer | MariaDBServer) -> t.Iterator[None]:
-    """Stop every process of a server, which keeps its connections open."""
+    """Stop every process of a server during the block. Its connections stay open."""
     processes = list_processes(server.pid)
     for process in processes:
         os.kill(process, signal.SIGSTOP)
@@ -238,7 +240,7 @@ def frozen(server: PostgreSQLServer | MariaDBServer) -> t.Iterator[None]:
 
 
 def is_stopped(process: int) -> bool:
-    """Say whether no thread of a process runs any more."""
+    """Return whether all threads of a process are stopped."""
     threads = Path(f"/proc/{process}/task").glob("*/stat")
     return all(x.read_text().rpartition(") ")[2][0] == "T" for x in threads)
 
@@ -253,7 +255,7 @@ def list_processes(parent: int) -> list[int]:
     ("driver", "server_class"),
     [("postgresql+psycopg2", PostgreSQLServer), ("mysql+mysqldb", MariaDBServer)],
 )
-def test_a_server_that_is_frozen(
+def test_a_check_on_a_frozen_server_fails_within_the_timeout(
     driver: str,
     server_class: type[PostgreSQLServer | MariaDBServer],
     make_app: MakeApp,
@@ -273,7 +275,9 @@ def test_a_server_that_is_frozen(
 
 
 @pytest.mark.parametrize("what", ["requests", "replies"])
-def test_a_connection_that_breaks(reached: Reached, what: str) -> None:
+def test_statements_are_retried_if_the_connection_breaks(
+    reached: Reached, what: str
+) -> None:
     store, proxy = reached
     store.add([revocation("c")])
     getattr(proxy, f"cut_{what}")()
@@ -283,19 +287,21 @@ def test_a_connection_that_breaks(reached: Reached, what: str) -> None:
     assert len(store.find([revocation("d").key])) == 1
 
 
-def test_an_answer_that_is_lost(reached: Reached, served: Served) -> None:
+def test_a_write_whose_reply_is_lost_has_an_unknown_outcome(
+    reached: Reached, served: Served
+) -> None:
     store, proxy = reached
     store.add([revocation("first")])
     proxy.cut_replies(math.inf)
     with pytest.raises(OutcomeUnknownError):
         store.add([revocation("e")])
     proxy.heal()
-    # Most databases have it, although they could not say so.
+    # Most databases have stored it, although the reply was lost.
     is_one_trip = documented()[served[0].drivername][1] == 2
     assert len(store.find([revocation("e").key])) == is_one_trip
 
 
-def test_an_error_that_the_server_reports(reached: Reached) -> None:
+def test_an_error_from_the_server_has_a_known_outcome(reached: Reached) -> None:
     store, _ = reached
     store.engine.execute(sa.schema.DropTable(store.table))
     for work in (lambda: store.add([revocation("f")]), lambda: store.find([NOTHING])):
@@ -316,8 +322,8 @@ def test_pyodbc_is_rejected(make_app: MakeApp) -> None:
 
 
 @contextmanager
-def babbling_server(greeting: bytes) -> t.Iterator[int]:
-    """A server that speaks no protocol; gives its port."""
+def server_with_greeting(greeting: bytes) -> t.Iterator[int]:
+    """Run a server that sends a greeting and closes the connection. Return its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -331,7 +337,7 @@ def babbling_server(greeting: bytes) -> t.Iterator[int]:
         try:
             yield listener.getsockname()[1]
         finally:
-            # A skipped test raises too, and its thread would keep pytest from exiting.
+            # Also after a skipped test, or the thread would prevent pytest from exiting.
             listener.shutdown(socket.SHUT_RDWR)
             thread.join()
 
@@ -341,10 +347,10 @@ def babbling_server(greeting: bytes) -> t.Iterator[int]:
     "greeting",
     [b"\x05\x00\x00\x00\x0a5.5\x00", b"\xff" * 80, b"R\x00\x00\x00\x08\xff", b""],
 )
-def test_a_server_that_speaks_another_protocol(
+def test_a_server_with_another_protocol_makes_the_store_unavailable(
     driver: str, greeting: bytes, make_app: MakeApp
 ) -> None:
-    with babbling_server(greeting) as port:
+    with server_with_greeting(greeting) as port:
         url = sa.make_url(SERVERS[driver]).set(drivername=driver, port=port)
         uri = url.render_as_string(hide_password=False)
         try:
@@ -358,7 +364,7 @@ def test_a_server_that_speaks_another_protocol(
 
 
 @pytest.mark.parametrize("error", [IndexError, KeyError, struct.error])
-def test_an_exception_that_is_no_error_of_the_database(
+def test_an_unexpected_exception_of_a_driver_makes_the_store_unavailable(
     make_app: MakeApp, error: type[Exception]
 ) -> None:
     app = make_app()

@@ -1,4 +1,4 @@
-"""Faults: whatever breaks, no acknowledged logout is lost, and nothing gets in."""
+"""Whatever breaks, no acknowledged logout is lost, and no revoked token is accepted."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ from .tokens import UNAVAILABLE
 pytestmark = pytest.mark.infrastructure
 
 TIMEOUT = 1.0
-# A busy machine may take this much longer. What stalls in a test stalls for longer still.
+# The extra time that a busy machine may take. Servers that stall do so for longer.
 SLACK = 10.0
-# The timeout of what is expected to succeed, however busy the machine is.
+# The timeout of operations that must succeed even on a busy machine.
 PATIENCE = 60.0
-# psycopg and psycopg2 wait no less for a connection.
+# psycopg and psycopg2 wait at least this long for a connection.
 LIBPQ_TIMEOUT = 2.0
 DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 CUTS = ["requests", "replies"]
@@ -78,13 +78,13 @@ CHECKOUT = Path(__file__).parent.parent
 with_signals = pytest.mark.parametrize(
     "served", ["postgresql+psycopg", "mysql+pymysql"], indirect=True
 )
-# PyMySQL limits each wait for a byte, but not all of them together.
+# PyMySQL limits each single read, but not the total time.
 with_a_total = pytest.mark.parametrize(
     "served", ["postgresql+psycopg", "postgresql+psycopg2"], indirect=True
 )
 with_psycopg = pytest.mark.parametrize("served", ["postgresql+psycopg"], indirect=True)
 
-# Python 3.12 warns of it while any thread runs, as that of a proxy does.
+# Python 3.12 warns about fork() if another thread is running, such as that of a proxy.
 may_fork = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 Served = tuple[sa.URL, Proxy]
@@ -94,7 +94,7 @@ Reached = tuple[Flask, Proxy]
 def config_for(
     url: sa.URL, *, timeout: float = PATIENCE, **options: t.Any
 ) -> dict[str, t.Any]:
-    """Name a server to an app; the options are those of its engine."""
+    """Return the config of an app for a server, with options of its engine."""
     return {
         "SQLALCHEMY_DATABASE_URI": url.render_as_string(hide_password=False),
         "SQLALCHEMY_ENGINE_OPTIONS": options,
@@ -105,14 +105,14 @@ def config_for(
 
 @pytest.fixture(scope="module", params=DRIVERS)
 def served(request: pytest.FixtureRequest) -> t.Iterator[Served]:
-    """A database of its own, and a proxy before its server."""
+    """A new database, and a proxy in front of its server."""
     with proxied(request.param) as served:
         yield served
 
 
 @pytest.fixture
 def reached(served: Served, make_app: MakeApp) -> t.Iterator[Reached]:
-    """An app that reaches its server through a proxy."""
+    """An app that connects to its server through a proxy."""
     url, proxy = served
     app = make_app(**config_for(url))
     yield app, proxy
@@ -122,12 +122,12 @@ def reached(served: Served, make_app: MakeApp) -> t.Iterator[Reached]:
 
 @pytest.fixture
 def hasty(reached: Reached, served: Served, make_app: MakeApp) -> Flask:
-    """An app on the database of ``reached`` that waits for ``TIMEOUT`` only."""
+    """An app with the database of ``reached`` and a short timeout."""
     return make_app(**config_for(served[0], timeout=TIMEOUT))
 
 
 class Ledger:
-    """What clients were told, to be held against what is true in the end."""
+    """Records the responses that clients got, to check them in the end."""
 
     def __init__(self, app: Flask) -> None:
         self.app = app
@@ -136,7 +136,7 @@ class Ledger:
         self._noted = Condition()
 
     def log_out(self, client: FlaskClient, pair: Pair) -> int:
-        """Log a pair out; an answer is either the documented one or a refusal."""
+        """Log a pair out, and check that a 200 or 503 is as documented."""
         answer = log_out(client, pair)
         self._note(answer.status_code)
         if answer.status_code == 200:
@@ -144,7 +144,7 @@ class Ledger:
             with self._noted:
                 self.acknowledged.append(pair)
         elif answer.status_code == 503:
-            assert_refused(answer)
+            assert_returned_503(answer)
         return answer.status_code
 
     def visit(self, client: FlaskClient, pair: Pair) -> int:
@@ -152,18 +152,18 @@ class Ledger:
         answer = client.get("/me", headers=bearer(pair.access))
         self._note(answer.status_code)
         if answer.status_code == 503:
-            assert_refused(answer)
+            assert_returned_503(answer)
         return answer.status_code
 
     def settle(self) -> None:
-        """Check that every logout that was acknowledged holds."""
+        """Check that the tokens of every acknowledged logout are rejected."""
         client = self.app.test_client()
         assert self.acknowledged
         for pair in self.acknowledged:
             assert get_status(client, pair) == (401, 401)
 
     def wait_for(self, status: int) -> None:
-        """Wait until somebody is answered with a status from now on."""
+        """Wait until the next response with a status."""
         with self._noted:
             self.statuses.discard(status)
             assert self._noted.wait_for(lambda: status in self.statuses, PATIENCE)
@@ -174,19 +174,19 @@ class Ledger:
             self._noted.notify_all()
 
 
-def assert_refused(answer: t.Any) -> None:
-    """Check that an answer is the documented 503."""
+def assert_returned_503(answer: t.Any) -> None:
+    """Check that a response is the documented 503."""
     assert (answer.status_code, answer.data) == (503, UNAVAILABLE)
     assert int(answer.headers["Retry-After"]) > 0
 
 
 @contextmanager
 def at_most(seconds: float, proxy: Proxy | None = None) -> t.Iterator[None]:
-    """Check that what is done meanwhile takes so many seconds at most.
+    """Check that the block takes at most some seconds.
 
-    :param seconds: how many, on a machine that has nothing else to do.
-    :param proxy: check that nobody connects through it more than once, since whoever
-        tries again waits twice.
+    :param seconds: the limit, for an idle machine.
+    :param proxy: a proxy through which at most one connection may be opened, because
+        each retry would wait for the timeout again.
     """
     start, connections = time.monotonic(), proxy.connections if proxy else 0
     yield
@@ -198,33 +198,39 @@ def at_most(seconds: float, proxy: Proxy | None = None) -> t.Iterator[None]:
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_check_that_is_cut_once_is_made_again(reached: Reached, what: str) -> None:
+def test_a_check_is_retried_if_its_connection_is_cut_once(
+    reached: Reached, what: str
+) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(client, dead) == 200
-    for pair, status in [(dead, 401), (alive, 200)]:
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, revoked) == 200
+    for pair, status in [(revoked, 401), (valid, 200)]:
         getattr(proxy, f"cut_{what}")()
         assert ledger.visit(client, pair) == status
     ledger.settle()
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_check_that_is_always_cut_is_refused(reached: Reached, what: str) -> None:
+def test_a_check_returns_503_if_its_connection_is_always_cut(
+    reached: Reached, what: str
+) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, revoked) == 200
     getattr(proxy, f"cut_{what}")(math.inf)
-    for pair in (dead, alive):
+    for pair in (revoked, valid):
         assert ledger.visit(client, pair) == 503
     proxy.heal()
-    assert get_status(client, alive) == (200, 200)
+    assert get_status(client, valid) == (200, 200)
     ledger.settle()
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_logout_that_is_cut_once_is_made_again(reached: Reached, what: str) -> None:
+def test_a_logout_is_retried_if_its_connection_is_cut_once(
+    reached: Reached, what: str
+) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
     pair = make_pair(app)
@@ -235,21 +241,23 @@ def test_a_logout_that_is_cut_once_is_made_again(reached: Reached, what: str) ->
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_logout_whose_statement_is_cut_is_made_again(
+def test_a_logout_is_retried_if_its_statement_is_cut(
     reached: Reached, what: str
 ) -> None:
     app, proxy = reached
     logout, pair = LogoutExtension(), make_pair(app)
     assert get_status(app.test_client(), pair) == (200, 200)
     with app.app_context():
-        # Without the check before it: the cut hits what stores the revocation.
+        # No check runs before this, so the write itself is cut.
         getattr(proxy, f"cut_{what}")()
         logout.revoke_token(claims_of(pair.access))
     assert get_status(app.test_client(), pair) == (401, 200)
 
 
 @pytest.mark.parametrize("what", CUTS)
-def test_a_logout_that_is_always_cut_is_refused(reached: Reached, what: str) -> None:
+def test_a_logout_returns_503_if_its_connection_is_always_cut(
+    reached: Reached, what: str
+) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
     pair = make_pair(app)
@@ -265,7 +273,7 @@ def test_a_logout_that_is_always_cut_is_refused(reached: Reached, what: str) -> 
 
 @pytest.mark.parametrize("times", [1, math.inf])
 @pytest.mark.parametrize("what", CUTS)
-def test_a_purge_that_is_cut_loses_nothing(
+def test_a_purge_whose_connection_is_cut_loses_nothing(
     reached: Reached, what: str, times: float
 ) -> None:
     app, proxy = reached
@@ -292,10 +300,10 @@ def test_no_caller_receives_the_reply_to_an_interrupted_command(
 ) -> None:
     app, proxy = reached
     ledger, client, logout = Ledger(app), app.test_client(), LogoutExtension()
-    alive, dead, ended = (make_pair(app) for _ in range(3))
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked, ended = (make_pair(app) for _ in range(3))
+    assert ledger.log_out(client, revoked) == 200
     for work in (
-        lambda: ledger.visit(client, dead),
+        lambda: ledger.visit(client, revoked),
         lambda: logout.revoke_token(claims_of(ended.access)),
         logout.purge,
     ):
@@ -305,13 +313,15 @@ def test_no_caller_receives_the_reply_to_an_interrupted_command(
                 work()
             proxy.heal()
             work()
-        assert ledger.visit(client, alive) == 200
-        assert ledger.visit(client, dead) == 401
+        assert ledger.visit(client, valid) == 200
+        assert ledger.visit(client, revoked) == 401
     ledger.settle()
 
 
 @with_psycopg
-def test_a_socket_that_psycopg_finds_broken(reached: Reached) -> None:
+def test_a_revocation_is_retried_if_psycopg_finds_a_broken_socket(
+    reached: Reached,
+) -> None:
     app, proxy = reached
     pair, store = make_pair(app), app.extensions["logout"].store
     assert get_status(app.test_client(), pair) == (200, 200)
@@ -321,7 +331,7 @@ def test_a_socket_that_psycopg_finds_broken(reached: Reached) -> None:
     os.close(reader)
 
     def break_socket(*_: object) -> None:
-        # Nobody reads the pipe: whoever waits for it is told of an error, and no more.
+        # The pipe has no reader, so waiting for it ends with an error.
         os.dup2(writer, number)
         proxy.heal()
 
@@ -332,7 +342,9 @@ def test_a_socket_that_psycopg_finds_broken(reached: Reached) -> None:
     assert get_status(app.test_client(), pair) == (401, 200)
 
 
-def test_a_server_that_comes_and_goes_under_load(reached: Reached) -> None:
+def test_no_logout_is_lost_if_a_server_comes_and_goes_under_load(
+    reached: Reached,
+) -> None:
     app, proxy = reached
     with load_on(app) as ledger:
         for _ in range(3):
@@ -349,7 +361,7 @@ def test_a_server_that_comes_and_goes_under_load(reached: Reached) -> None:
 
 @contextmanager
 def load_on(app: Flask) -> t.Iterator[Ledger]:
-    """Have four threads log in, look around and log out meanwhile."""
+    """Log in, visit a route and log out in four threads during the block."""
     ledger, is_over = Ledger(app), Event()
 
     def work() -> None:
@@ -370,10 +382,10 @@ def load_on(app: Flask) -> t.Iterator[Ledger]:
             task.result()
 
 
-# Servers that are slow, or silent
+# Servers that are slow or silent
 
 
-def test_a_server_that_is_far_away(reached: Reached) -> None:
+def test_logouts_work_with_a_distant_server(reached: Reached) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
     proxy.slow(delay=0.02)
@@ -381,44 +393,46 @@ def test_a_server_that_is_far_away(reached: Reached) -> None:
     ledger.settle()
 
 
-def test_a_server_whose_answers_come_byte_by_byte(reached: Reached) -> None:
+def test_replies_that_arrive_byte_by_byte_are_read(reached: Reached) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), app.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, revoked) == 200
     proxy.slow(trickle=0.0002)
-    assert ledger.visit(client, dead) == 401
-    assert ledger.visit(client, alive) == 200
-    assert ledger.log_out(client, alive) == 200
+    assert ledger.visit(client, revoked) == 401
+    assert ledger.visit(client, valid) == 200
+    assert ledger.log_out(client, valid) == 200
     proxy.heal()
     ledger.settle()
 
 
-def test_a_server_that_falls_silent(reached: Reached, hasty: Flask) -> None:
+def test_a_silent_server_leads_to_a_503_within_the_timeout(
+    reached: Reached, hasty: Flask
+) -> None:
     app, proxy = reached
     ledger, client = Ledger(app), hasty.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(app.test_client(), dead) == 200
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(app.test_client(), revoked) == 200
     connect(hasty)
     proxy.stall()
     with at_most(TIMEOUT, proxy):
-        assert ledger.visit(client, alive) == 503
-    # Nothing is left in the pool: now the server does not greet.
+        assert ledger.visit(client, valid) == 503
+    # The pool is empty now, so the server doesn't answer a new connection.
     with at_most(LIBPQ_TIMEOUT, proxy):
-        assert ledger.visit(client, dead) == 503
+        assert ledger.visit(client, revoked) == 503
     proxy.heal()
-    assert get_status(app.test_client(), alive) == (200, 200)
+    assert get_status(app.test_client(), valid) == (200, 200)
     ledger.settle()
 
 
 def connect(app: Flask) -> None:
-    """Put a connection into the pool of an app, however long that takes."""
+    """Retry until the pool of an app contains a connection."""
     client, pair = app.test_client(), make_pair(app)
     while client.get("/me", headers=bearer(pair.access)).status_code != 200:
         pass
 
 
-def test_a_logout_at_which_a_server_falls_silent(
+def test_a_logout_returns_503_if_the_server_falls_silent_during_it(
     reached: Reached, hasty: Flask
 ) -> None:
     app, proxy = reached
@@ -434,7 +448,9 @@ def test_a_logout_at_which_a_server_falls_silent(
 
 
 @with_a_total
-def test_a_server_whose_answer_takes_for_ever(reached: Reached, hasty: Flask) -> None:
+def test_an_endless_reply_leads_to_a_503_within_the_timeout(
+    reached: Reached, hasty: Flask
+) -> None:
     app, proxy = reached
     ledger = Ledger(app)
     assert ledger.log_out(app.test_client(), make_pair(app)) == 200
@@ -446,25 +462,27 @@ def test_a_server_whose_answer_takes_for_ever(reached: Reached, hasty: Flask) ->
     ledger.settle()
 
 
-def test_a_table_that_another_has_locked(reached: Reached, hasty: Flask) -> None:
+def test_a_locked_table_leads_to_a_503_within_the_timeout(
+    reached: Reached, hasty: Flask
+) -> None:
     app, _ = reached
     ledger, client = Ledger(app), app.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, revoked) == 200
     with locked_table(hasty):
-        for pair in (alive, dead):
+        for pair in (valid, revoked):
             with at_most(TIMEOUT):
                 assert ledger.visit(hasty.test_client(), pair) == 503
         with at_most(TIMEOUT):
-            assert ledger.log_out(hasty.test_client(), alive) == 503
-    assert get_status(client, alive) == (200, 200)
-    assert ledger.log_out(client, alive) == 200
+            assert ledger.log_out(hasty.test_client(), valid) == 503
+    assert get_status(client, valid) == (200, 200)
+    assert ledger.log_out(client, valid) == 200
     ledger.settle()
 
 
 @contextmanager
 def locked_table(app: Flask) -> t.Iterator[None]:
-    """Lock the table against every other connection."""
+    """Lock the table for all other connections."""
     url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     table = app.extensions["logout"].settings.table_name
@@ -477,40 +495,40 @@ def locked_table(app: Flask) -> t.Iterator[None]:
 
 
 def set_on_database(url: sa.URL, setting: str) -> None:
-    """Change a default of one database of a PostgreSQL server."""
+    """Change a default setting of a PostgreSQL database."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        # A replica does not refuse what makes it a primary again.
+        # Without this, the simulated replica would reject the second statement.
         connection.execute(sa.text("SET default_transaction_read_only = off"))
         connection.execute(sa.text(f"ALTER DATABASE {url.database} SET {setting}"))
 
 
-# Failover, and a server of our own that is stopped
+# Failovers and restarts
 
 
-def test_a_replica_that_answers_instead(
+def test_a_logout_on_a_replica_returns_503_until_the_primary_is_back(
     reached: Reached, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, proxy = reached
     switch = Switch(app, proxy)
     ledger, client = Ledger(app), app.test_client()
-    alive, dead = make_pair(app), make_pair(app)
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked = make_pair(app), make_pair(app)
+    assert ledger.log_out(client, revoked) == 200
     switch.to_replica()
     proxy.cut()
-    assert get_status(client, alive) == (200, 200)
-    assert get_status(client, dead) == (401, 401)
-    assert ledger.log_out(client, alive) == 503
+    assert get_status(client, valid) == (200, 200)
+    assert get_status(client, revoked) == (401, 401)
+    assert ledger.log_out(client, valid) == 503
     (line,) = caplog.messages
     assert re.search("store_unavailable.*(read-only|READ ONLY) transaction", line)
-    assert get_status(client, alive) == (200, 200)
-    # The primary is back at the same address, and no connection is cut.
+    assert get_status(client, valid) == (200, 200)
+    # The primary is back at the same address, and open connections stay open.
     switch.to_primary()
-    assert ledger.log_out(client, alive) == 200
+    assert ledger.log_out(client, valid) == 200
     ledger.settle()
 
 
-def test_a_standby_that_takes_over(
+def test_logouts_work_after_a_standby_was_promoted(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as stack:
@@ -520,23 +538,23 @@ def test_a_standby_that_takes_over(
         app = make_app(**config_for(url))
         stack.callback(dispose, app)
         ledger, client = Ledger(app), app.test_client()
-        alive, dead = make_pair(app), make_pair(app)
-        assert ledger.log_out(client, dead) == 200
+        valid, revoked = make_pair(app), make_pair(app)
+        assert ledger.log_out(client, revoked) == 200
         standby = stack.enter_context(StandbyServer(primary))
         proxy.lead_to(standby.port)
-        assert get_status(client, alive) == (200, 200)
-        assert get_status(client, dead) == (401, 401)
-        assert ledger.log_out(client, alive) == 503
+        assert get_status(client, valid) == (200, 200)
+        assert get_status(client, revoked) == (401, 401)
+        assert ledger.log_out(client, valid) == 503
         assert re.search(
             "store_unavailable.*read-only transaction", caplog.messages[-1]
         )
         standby.promote()
-        assert ledger.log_out(client, alive) == 200
+        assert ledger.log_out(client, valid) == 200
         ledger.settle()
 
 
 class Switch:
-    """Has new connections reach a database that cannot be written to, or one that can."""
+    """Makes new connections read-only or writable, to simulate a failover."""
 
     def __init__(self, app: Flask, proxy: Proxy) -> None:
         self._url = sa.make_url(app.config["SQLALCHEMY_DATABASE_URI"])
@@ -547,11 +565,11 @@ class Switch:
             sa.event.listen(engine, "connect", self._on_connect)
 
     def to_replica(self) -> None:
-        """Let no new connection write."""
+        """Make new connections read-only."""
         self._set("on")
 
     def to_primary(self) -> None:
-        """Let every new connection write."""
+        """Make new connections writable."""
         self._set("off")
 
     def _set(self, state: str) -> None:
@@ -560,7 +578,7 @@ class Switch:
             set_on_database(self._url, f"default_transaction_read_only = {state}")
 
     def _on_connect(self, connection: t.Any, _: object) -> None:
-        # A setting for all of a server would be felt by its other users.
+        # A global setting would affect other users of the server.
         if self._is_replica:
             connection.query("SET SESSION TRANSACTION READ ONLY")
 
@@ -569,13 +587,13 @@ class Switch:
 def server_of_ours(
     request: pytest.FixtureRequest,
 ) -> t.Iterator[PostgreSQLServer | MariaDBServer]:
-    """A server that a test may stop."""
+    """A server that tests can stop."""
     with request.param() as server:
         yield server
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_server_stopped_and_started_under_load(
+def test_no_logout_is_lost_if_a_server_restarts_under_load(
     server_of_ours: PostgreSQLServer | MariaDBServer, make_app: MakeApp, mode: str
 ) -> None:
     for driver in server_of_ours.drivers:
@@ -596,8 +614,8 @@ def test_a_server_stopped_and_started_under_load(
 
 
 @contextmanager
-def held_connection(app: Flask) -> t.Iterator[None]:
-    """Hold the only connection that the app may have."""
+def used_up_pool(app: Flask) -> t.Iterator[None]:
+    """Hold the only connection in the app's pool."""
     db: SQLAlchemy = app.extensions["sqlalchemy"]
     with app.app_context(), db.engine.connect():
         with pytest.raises(sa.exc.TimeoutError):
@@ -605,11 +623,13 @@ def held_connection(app: Flask) -> t.Iterator[None]:
         yield
 
 
-def test_an_app_that_has_used_up_its_pool(served: Served, make_app: MakeApp) -> None:
+def test_checks_work_if_the_app_has_exhausted_its_pool(
+    served: Served, make_app: MakeApp
+) -> None:
     options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
     app = make_app(**config_for(served[0], **options))
     ledger, client = Ledger(app), app.test_client()
-    with held_connection(app):
+    with used_up_pool(app):
         pair = make_pair(app)
         assert get_status(client, pair) == (200, 200)
         assert ledger.log_out(client, pair) == 200
@@ -617,7 +637,7 @@ def test_an_app_that_has_used_up_its_pool(served: Served, make_app: MakeApp) -> 
     dispose(app)
 
 
-def test_more_checks_than_the_pool_has_connections(
+def test_checks_return_503_while_the_pool_is_exhausted(
     served: Served, make_app: MakeApp
 ) -> None:
     config = config_for(served[0], timeout=TIMEOUT, pool_size=1, max_overflow=0)
@@ -645,35 +665,35 @@ def test_more_checks_than_the_pool_has_connections(
 
 @pytest.fixture
 def on_sqlite(make_app: MakeApp, tmp_path: Path) -> Flask:
-    """An app on a file."""
+    """An app with a SQLite file."""
     return make_app(**config_for(sqlite_url(tmp_path)))
 
 
 def sqlite_url(folder: Path) -> sa.URL:
-    """Name a file in a folder."""
+    """Return the URL of a SQLite file in a folder."""
     return sa.make_url(f"sqlite:///{folder / 'file.db'}")
 
 
-def test_a_file_that_another_has_locked(
+def test_a_locked_file_leads_to_a_503_within_the_timeout(
     on_sqlite: Flask, make_app: MakeApp, tmp_path: Path
 ) -> None:
     ledger, client = Ledger(on_sqlite), on_sqlite.test_client()
     hasty = make_app(**config_for(sqlite_url(tmp_path), timeout=TIMEOUT)).test_client()
-    alive, dead = make_pair(on_sqlite), make_pair(on_sqlite)
-    assert ledger.log_out(client, dead) == 200
+    valid, revoked = make_pair(on_sqlite), make_pair(on_sqlite)
+    assert ledger.log_out(client, revoked) == 200
     with closing(sqlite3.connect(tmp_path / "file.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
-        for pair in (alive, dead):
+        for pair in (valid, revoked):
             with at_most(TIMEOUT):
                 assert ledger.visit(hasty, pair) == 503
         with at_most(TIMEOUT):
-            assert ledger.log_out(hasty, alive) == 503
-    assert get_status(client, alive) == (200, 200)
-    assert ledger.log_out(client, alive) == 200
+            assert ledger.log_out(hasty, valid) == 503
+    assert get_status(client, valid) == (200, 200)
+    assert ledger.log_out(client, valid) == 200
     ledger.settle()
 
 
-def test_a_file_that_cannot_be_written(
+def test_a_read_only_file_leads_to_a_503_for_logouts(
     on_sqlite: Flask, make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(on_sqlite)
@@ -681,16 +701,16 @@ def test_a_file_that_cannot_be_written(
     path = sa.make_url(on_sqlite.config["SQLALCHEMY_DATABASE_URI"]).database
     url = sa.make_url(f"sqlite:///file:{path}?mode=ro&uri=true")
     app = make_app(**config_for(url))
-    alive, client = make_pair(app), app.test_client()
-    assert Ledger(app).log_out(client, alive) == 503
+    valid, client = make_pair(app), app.test_client()
+    assert Ledger(app).log_out(client, valid) == 503
     assert "attempt to write a readonly database" in caplog.text
-    assert get_status(client, alive) == (200, 200)
+    assert get_status(client, valid) == (200, 200)
     ledger.app = app
     ledger.settle()
 
 
 def fill_up(app: Flask, ledger: Ledger) -> Pair:
-    """Log pairs out until one is refused; give that one."""
+    """Log pairs out until one logout fails, and return that pair."""
     client = app.test_client()
     for _ in range(1000):
         pair = make_pair(app)
@@ -699,7 +719,7 @@ def fill_up(app: Flask, ledger: Ledger) -> Pair:
     pytest.fail("the disk is larger than the test")
 
 
-def test_a_database_that_is_full(
+def test_no_logout_is_acknowledged_if_the_database_is_full(
     on_sqlite: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(on_sqlite)
@@ -711,27 +731,27 @@ def test_a_database_that_is_full(
     def limit(connection: t.Any, _: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    refused = fill_up(on_sqlite, ledger)
+    rejected = fill_up(on_sqlite, ledger)
     assert "database or disk is full" in caplog.text
     client = on_sqlite.test_client()
-    assert get_status(client, refused) == (200, 200)
+    assert get_status(client, rejected) == (200, 200)
     ledger.settle()
-    # Somebody makes room.
+    # Raise the limit.
     pages = 1000
     dispose(on_sqlite)
-    assert ledger.log_out(client, refused) == 200
+    assert ledger.log_out(client, rejected) == 200
     ledger.settle()
 
 
 @may_fork
-def test_a_disk_that_is_full(on_sqlite: Flask) -> None:
+def test_no_logout_is_acknowledged_if_the_disk_is_full(on_sqlite: Flask) -> None:
     ledger = Ledger(on_sqlite)
 
     def fill(limit: int) -> None:
-        # No file may grow beyond this, which is how a full disk looks to SQLite.
+        # SQLite gets the same error if a file reaches this limit as if the disk is full.
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        refused = fill_up(on_sqlite, ledger)
-        assert get_status(on_sqlite.test_client(), refused) == (200, 200)
+        rejected = fill_up(on_sqlite, ledger)
+        assert get_status(on_sqlite.test_client(), rejected) == (200, 200)
         ledger.settle()
 
     assert in_processes(fill, [60_000]) == [0]
@@ -746,7 +766,7 @@ T = t.TypeVar("T")
 
 
 def in_processes(work: t.Callable[[T], object], shares: t.Iterable[T]) -> list[int]:
-    """Do a share of work in a fork each, all at once; give their exit codes."""
+    """Do each share of the work in a forked process, and return the exit codes."""
     children = []
     for share in shares:
         child = os.fork()
@@ -755,7 +775,7 @@ def in_processes(work: t.Callable[[T], object], shares: t.Iterable[T]) -> list[i
             try:
                 work(share)
                 code = 0
-            except BaseException:  # noqa: B036  there is nobody to raise it to
+            except BaseException:  # noqa: B036  the exit code reports it
                 traceback.print_exc()
             finally:
                 os._exit(code)
@@ -764,14 +784,14 @@ def in_processes(work: t.Callable[[T], object], shares: t.Iterable[T]) -> list[i
 
 
 @may_fork
-def test_eight_processes_that_write(make_app: MakeApp) -> None:
+def test_no_logout_is_lost_if_eight_processes_write(make_app: MakeApp) -> None:
     app = make_app()
     shares = [[make_pair(app) for _ in range(15)] for _ in range(8)]
 
     def work(share: list[Pair]) -> None:
         ledger, client = Ledger(app), app.test_client()
         for pair in share:
-            # SQLite is not fair: who is passed over for LOGOUT_TIMEOUT is refused.
+            # SQLite's locks are not fair, so a writer may wait until LOGOUT_TIMEOUT.
             while (status := ledger.log_out(client, pair)) != 200:
                 assert status == 503
         assert len(ledger.acknowledged) == len(share)
@@ -783,8 +803,10 @@ def test_eight_processes_that_write(make_app: MakeApp) -> None:
 
 
 @may_fork
-def test_a_purge_that_takes_longer_than_anybody_waits(make_app: MakeApp) -> None:
-    # SQLite is not fair: without a rest now and then, a logout would never get its turn.
+def test_logouts_work_during_a_purge_that_takes_longer_than_the_timeout(
+    make_app: MakeApp,
+) -> None:
+    # SQLite's locks are not fair. A purge without pauses would block every logout.
     app = make_app(LOGOUT_TIMEOUT=1.0, LOGOUT_PURGE_EVERY=0)
     logout, now = app.extensions["logout"], datetime.now(timezone.utc)
     past = now - timedelta(days=1)
@@ -808,7 +830,7 @@ def test_a_purge_that_takes_longer_than_anybody_waits(make_app: MakeApp) -> None
     assert in_processes(lambda work: work(), [purge, visit]) == [0, 0]
 
 
-# Workers that are killed
+# Killed workers
 
 WSGI = f"""
 import os
@@ -840,7 +862,7 @@ def name_worker(response):
 
 @contextmanager
 def gunicorn(folder: Path, url: str) -> t.Iterator[int]:
-    """Serve an app with two workers; give the port."""
+    """Serve an app with two workers, and return the port."""
     (folder / "wsgi.py").write_text(WSGI)
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--workers", "2", "wsgi:app"]
@@ -862,7 +884,7 @@ def gunicorn(folder: Path, url: str) -> t.Iterator[int]:
 
 
 def post_logout(port: int, pair: Pair) -> tuple[int, int]:
-    """Log a pair out over HTTP; give the status and the worker that answered."""
+    """Log a pair out over HTTP, and return the status and the worker's process id."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     headers = {**bearer(pair.access), "Content-Type": "application/json"}
     body = json.dumps({"refresh_token": pair.refresh})
@@ -874,7 +896,7 @@ def post_logout(port: int, pair: Pair) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "postgresql+psycopg", "mysql+pymysql"])
-def test_workers_killed_during_a_thousand_logouts(
+def test_no_logout_is_lost_if_workers_are_killed(
     driver: str, make_app: MakeApp, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -887,7 +909,7 @@ def test_workers_killed_during_a_thousand_logouts(
 
 
 def kill_workers(app: Flask, folder: Path) -> None:
-    """Kill workers while they serve a thousand logouts, and see what became of those."""
+    """Kill workers while they serve a thousand logouts, and check those logouts."""
     ledger, unknown = Ledger(app), []
 
     def send(port: int, number: int, pair: Pair) -> None:

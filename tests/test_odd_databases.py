@@ -1,4 +1,4 @@
-"""Databases that cannot store everything, that several threads share, or are elsewhere."""
+"""Databases with limited character sets or types, in memory, or in other schemas."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ logout = LogoutExtension()
 
 @pytest.fixture(params=["latin1", "utf8mb3", "utf8mb4", "LATIN1", "UTF8"])
 def charset_url(request: pytest.FixtureRequest) -> t.Iterator[sa.URL]:
-    """A database of MariaDB or PostgreSQL with some character set."""
+    """The URL of a MariaDB or PostgreSQL database with a character set."""
     is_mariadb = request.param.islower()
     driver = "mysql+pymysql" if is_mariadb else "postgresql+psycopg"
     url, name = server_url(driver), f"flask_logout_{uuid4().hex[:12]}"
@@ -54,12 +54,12 @@ def charset_url(request: pytest.FixtureRequest) -> t.Iterator[sa.URL]:
 
 
 def make_app_at(make_app: MakeApp, url: sa.URL, **config: t.Any) -> Flask:
-    """Make an app on a database."""
+    """Make an app with a database."""
     shown = url.render_as_string(hide_password=False)
     return make_app(SQLALCHEMY_DATABASE_URI=shown, **config)
 
 
-def test_a_subject_of_any_characters_is_logged_out(
+def test_a_subject_with_any_characters_can_be_logged_out(
     make_app: MakeApp, charset_url: sa.URL
 ) -> None:
     app = make_app_at(make_app, charset_url)
@@ -83,7 +83,7 @@ def test_a_subject_of_any_characters_is_logged_out(
     dispose(app)
 
 
-def test_a_column_that_loses_fractions_covers_the_whole_second(
+def test_a_column_that_truncates_fractions_covers_the_whole_second(
     make_app: MakeApp,
 ) -> None:
     with new_database("mysql+pymysql") as url:
@@ -109,7 +109,7 @@ def _claims(app: Flask, token: str) -> dict[str, t.Any]:
         return t.cast("dict[str, t.Any]", decode_token(token))
 
 
-def test_threads_on_an_in_memory_database_end_in_no_error_and_no_pass(
+def test_concurrent_logouts_work_with_an_in_memory_database(
     make_app: MakeApp,
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://", LOGOUT_TIMEOUT=20)
@@ -124,12 +124,12 @@ def test_threads_on_an_in_memory_database_end_in_no_error_and_no_pass(
     outcomes: list[tuple[int, int, int]] = []
     run_at_once([partial(work, pairs[i::8]) for i in range(8)])
     assert len(outcomes) == 40
-    # What cannot be known is a 503.
+    # A 503 is allowed if the store can't tell.
     assert {status for outcome in outcomes for status in outcome} <= {200, 401, 503}
     assert [x for x in outcomes if x[0] == 200 and 200 in x[1:]] == []
 
 
-def test_a_relative_file_is_in_the_instance_folder(
+def test_a_relative_path_starts_in_the_instance_folder(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
     app = make_app(LOGOUT_STORE_URI="sqlite:///folder/revocations.db")
@@ -166,7 +166,7 @@ def test_a_relative_file_is_in_the_instance_folder(
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "postgresql+psycopg", "mysql+pymysql"])
-def test_init_under_a_schema_translate_map(
+def test_init_respects_a_schema_translate_map(
     make_app: MakeApp, tmp_path: Path, driver: str
 ) -> None:
     if driver == "sqlite":

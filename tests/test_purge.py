@@ -1,4 +1,4 @@
-"""Forgetting: never too early, and never so late that the table grows."""
+"""Revocations are deleted neither too early nor so late that the table grows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 START = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
-# By every clock that is not moved.
+# In the past by every clock that a test doesn't move.
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MAX_LIFETIME = 1000
@@ -47,20 +47,20 @@ SERVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 
 @pytest.fixture(params=SERVERS)
 def own_database(request: pytest.FixtureRequest) -> t.Iterator[str]:
-    """A database of its own on a server, by each driver."""
+    """The URL of a new database on a server, with each driver."""
     with new_database(request.param) as url:
         yield url.render_as_string(hide_password=False)
 
 
 def rows_of(app: Flask) -> int:
-    """Count what the store of an app keeps, needed or not."""
+    """Count the revocations in the store of an app, expired or not."""
     with app.app_context():
         tallies = app.extensions["logout"].store.inspect().count_kinds(START)
     return sum(tally.live + tally.expired for tally in tallies.values())
 
 
 def fill(app: Flask, name: str, count: int, expires_at: datetime | None) -> list[bytes]:
-    """Keep so many revocations that may be forgotten at an instant; give their keys."""
+    """Store some revocations that expire at an instant, and return their keys."""
     keys = [make_key("token", None, f"{name} {i}") for i in range(count)]
     with app.app_context():
         for start in range(0, count, 500):
@@ -88,7 +88,7 @@ def revoke(kind: Kind, claims: dict[str, t.Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("margin", [0, 30])
-def test_no_purge_lets_a_token_in_again(
+def test_no_purge_makes_a_revoked_token_valid_again(
     make_app: MakeApp, kind: Kind, margin: int
 ) -> None:
     app = make_app(
@@ -107,40 +107,42 @@ def test_no_purge_lets_a_token_in_again(
     @given(
         lifetime=st.integers(1, MAX_LIFETIME),
         leeway=st.integers(0, 100),
-        part_lived=st.floats(0, 1),
-        since_death=st.floats(-3, 3) | st.floats(-200, 200),
+        part_elapsed=st.floats(0, 1),
+        since_expiry=st.floats(-3, 3) | st.floats(-200, 200),
         ahead=st.floats(0, 1),
     )
-    @example(lifetime=10, leeway=0, part_lived=0, since_death=-0.001, ahead=1)
-    @example(lifetime=10, leeway=10, part_lived=1, since_death=-0.001, ahead=1)
-    @example(lifetime=MAX_LIFETIME, leeway=5, part_lived=0, since_death=-0.001, ahead=1)
+    @example(lifetime=10, leeway=0, part_elapsed=0, since_expiry=-0.001, ahead=1)
+    @example(lifetime=10, leeway=10, part_elapsed=1, since_expiry=-0.001, ahead=1)
+    @example(
+        lifetime=MAX_LIFETIME, leeway=5, part_elapsed=0, since_expiry=-0.001, ahead=1
+    )
     def check(
         lifetime: int,
         leeway: int,
-        part_lived: float,
-        since_death: float,
+        part_elapsed: float,
+        since_expiry: float,
         ahead: float,
     ) -> None:
         app.config["JWT_DECODE_LEEWAY"] = leeway
-        death = lifetime + leeway
+        expiry = lifetime + leeway
         with time_machine.travel(START, tick=False) as clock, app.app_context():
             inspection.clear()
-            life = timedelta(seconds=lifetime)
+            validity = timedelta(seconds=lifetime)
             pair = make_pair(
-                app, expires_delta=life, additional_claims=session_claims()
+                app, expires_delta=validity, additional_claims=session_claims()
             )
-            clock.shift(part_lived * death)
+            clock.shift(part_elapsed * expiry)
             revoke(kind, claims_of(pair.access))
             now = START + timedelta(
-                seconds=max(part_lived * death, death + since_death)
+                seconds=max(part_elapsed * expiry, expiry + since_expiry)
             )
-            # A worker whose clock is ahead by up to the margin purges; this one does not.
+            # A worker whose clock is ahead by up to the margin purges.
             clock.move_to(now + timedelta(seconds=ahead * margin), tick=False)
             LogoutExtension().purge()
             clock.move_to(now, tick=False)
             answer = client.get("/me", headers=bearer(pair.access))
             assert answer.status_code == 401
-            # All the same, nothing is kept for ever.
+            # Nevertheless, every revocation is deleted in the end.
             clock.move_to(START + 2 * DAY, tick=False)
             LogoutExtension().purge()
             assert rows_of(app) == 0
@@ -148,7 +150,9 @@ def test_no_purge_lets_a_token_in_again(
     check()
 
 
-def test_what_never_expires_is_never_forgotten(make_app: MakeApp) -> None:
+def test_revocations_of_tokens_that_never_expire_are_never_deleted(
+    make_app: MakeApp,
+) -> None:
     app = make_app()
     pair = make_pair(app, expires_delta=False)
     assert log_out(app.test_client(), pair).data == LOGGED_OUT
@@ -158,7 +162,7 @@ def test_what_never_expires_is_never_forgotten(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("every", [0, 1])
-def test_a_host_whose_clock_is_ahead_purges_nothing_others_need(
+def test_a_machine_whose_clock_is_ahead_purges_nothing_too_early(
     make_app: MakeApp, own_database: str, every: int
 ) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI=own_database, LOGOUT_PURGE_EVERY=every)
@@ -186,7 +190,7 @@ def test_the_table_stays_small_for_a_month_without_a_purge(make_app: MakeApp) ->
     with time_machine.travel(START, tick=False) as clock:
         for step in range(30 * 4):
             clock.move_to(START + step * 6 * HOUR, tick=False)
-            # More by day than by night.
+            # There are more logouts by day than by night.
             for _ in range(1 + step % 4):
                 pair = make_pair(app)
                 assert log_out(client, pair).data == LOGGED_OUT
@@ -204,9 +208,9 @@ def test_the_table_stays_small_for_a_month_without_a_purge(make_app: MakeApp) ->
     assert most_over <= every
 
 
-def test_housekeeping_comes_every_so_many_revocations(make_app: MakeApp) -> None:
+def test_a_worker_purges_after_a_number_of_revocations(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_PURGE_EVERY=4)
-    fill(app, "dead", 3, LONG_AGO)
+    fill(app, "expired", 3, LONG_AGO)
     client = app.test_client()
     log_out(client, make_pair(app))
     assert rows_of(app) == 3 + 2
@@ -214,19 +218,19 @@ def test_housekeeping_comes_every_so_many_revocations(make_app: MakeApp) -> None
     assert rows_of(app) == 4
 
 
-def test_housekeeping_that_is_switched_off(make_app: MakeApp) -> None:
+def test_purge_every_0_disables_automatic_purges(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_PURGE_EVERY=0)
-    fill(app, "dead", 3, LONG_AGO)
+    fill(app, "expired", 3, LONG_AGO)
     for _ in range(10):
         log_out(app.test_client(), make_pair(app))
     assert rows_of(app) == 3 + 20
 
 
-def test_housekeeping_that_fails_changes_no_answer(
+def test_a_failed_automatic_purge_does_not_change_the_response(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app(LOGOUT_PURGE_EVERY=1)
-    (dead,) = fill(app, "dead", 1, LONG_AGO)
+    (_,) = fill(app, "expired", 1, LONG_AGO)
     with app.app_context():
         db = app.extensions["sqlalchemy"]
         with db.engine.begin() as connection:
@@ -242,29 +246,29 @@ def test_housekeeping_that_fails_changes_no_answer(
     assert "no way" in caplog.text
 
 
-# Side by side
+# Concurrently
 
 
 @pytest.fixture
 def host(make_app: MakeApp, own_database: str) -> Flask:
-    """An app on a server."""
+    """An app with a database on a server."""
     return make_app(SQLALCHEMY_DATABASE_URI=own_database, LOGOUT_PURGE_EVERY=0)
 
 
-def test_two_purges_beside_checks_and_logouts(host: Flask) -> None:
+def test_two_concurrent_purges_do_not_disturb_checks_and_logouts(host: Flask) -> None:
     count = 3000
-    fill(host, "dead", count, LONG_AGO - DAY)
-    fill(host, "live", 20, LONG_AGO + DAY)
+    fill(host, "expired", count, LONG_AGO - DAY)
+    fill(host, "valid", 20, LONG_AGO + DAY)
     store, barrier = host.extensions["logout"].store, Barrier(3)
     pairs = [make_pair(host) for _ in range(20)]
 
     def purge() -> int:
-        forgotten, total = 50, 0
+        deleted, total = 50, 0
         barrier.wait()
         with host.app_context():
-            while forgotten == 50:
-                forgotten = store.purge(LONG_AGO, batch=50)
-                total += forgotten
+            while deleted == 50:
+                deleted = store.purge(LONG_AGO, batch=50)
+                total += deleted
         return total
 
     def visit() -> int:
@@ -286,10 +290,10 @@ def test_two_purges_beside_checks_and_logouts(host: Flask) -> None:
     assert rows_of(host) == 20 + 2 * len(pairs)
 
 
-def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
-    # So many that no server finds it cheaper to read them all.
-    fill(host, "live", 2000, LONG_AGO + DAY)
-    fill(host, "dead", 20, LONG_AGO - DAY)
+def test_a_purge_skips_locked_rows(host: Flask) -> None:
+    # With so many rows, no server chooses a full scan.
+    fill(host, "valid", 2000, LONG_AGO + DAY)
+    fill(host, "expired", 20, LONG_AGO - DAY)
     (locked, *_) = fill(host, "locked", 1, LONG_AGO - 2 * DAY)
     logout = host.extensions["logout"]
     with host.app_context():
@@ -297,7 +301,7 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
         table = logout.store.table
         with engine.begin() as other:
             other.execute(sa.delete(table).where(table.c.key == locked))
-            # It would fail after LOGOUT_TIMEOUT if it waited for the lock.
+            # If the purge waited for the lock, it would fail after LOGOUT_TIMEOUT.
             logout.store.purge(LONG_AGO, batch=BATCH)
             assert logout.store.inspect().count_expired(LONG_AGO) == 1
             other.rollback()
@@ -306,7 +310,7 @@ def test_a_purge_passes_what_another_has_locked(host: Flask) -> None:
 
 
 @pytest.mark.parametrize(("of_app", "ours"), [(None, 4000), (0, 0), (50, 50)])
-def test_the_write_ahead_log_is_the_apps_to_set(
+def test_a_checkpoint_interval_of_the_app_is_respected(
     make_app: MakeApp, of_app: int | None, ours: int
 ) -> None:
     app = make_app()

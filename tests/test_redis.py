@@ -35,12 +35,12 @@ from .conftest import MakeApp
 from .proxy import free_port
 from .proxy import interrupted
 from .proxy import Proxy
-from .redis_servers import babbler
 from .redis_servers import cluster
 from .redis_servers import cluster_url
 from .redis_servers import is_synced
 from .redis_servers import running_url
 from .redis_servers import Server
+from .redis_servers import server_with_reply
 from .redis_servers import wait_until
 from .revocations import A
 from .revocations import ACTS
@@ -489,7 +489,7 @@ def test_threads_that_start_together_share_a_client(server: Server) -> None:
     ],
 )
 def test_no_malformed_reply_looks_like_a_valid_one(reply: bytes) -> None:
-    with babbler(reply) as url:
+    with server_with_reply(reply) as url:
         store = RedisStore(url, timeout=4 * TIMEOUT)
         works: list[t.Callable[[], object]] = [
             lambda: store.find([A, B]),

@@ -1,4 +1,4 @@
-"""Redis behind Sentinels, in a Cluster, and with replicas: no logout is lost."""
+"""No logout is lost in Redis behind Sentinels, in a Cluster, or with replicas."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TIMEOUT = timedelta(seconds=4)
 
 @pytest.fixture
 def make_store() -> t.Iterator[t.Callable[..., RedisStore]]:
-    """Make stores that are closed in the end."""
+    """Make stores, and close them in the end."""
     made: list[RedisStore] = []
 
     def make(url: str, **options: t.Any) -> RedisStore:
@@ -67,16 +67,16 @@ def test_checks_and_logouts_follow_a_failover(
         )
         client, before, after = app.test_client(), make_pair(app), make_pair(app)
         assert log_out(client, before).data == LOGGED_OUT
-        # The first Sentinel that is named dies too.
+        # The first Sentinel in the URL stops as well.
         servers.sentinels[0].stop()
         servers.fail_over()
-        # The new primary has no replica, so nobody acknowledges.
+        # The new primary has no replica that could acknowledge the write.
         assert log_out(client, after).status_code == 503
         assert get_status(client, before) == (401, 401)
         app.extensions["logout"].store.client.close()
 
 
-def test_what_a_replica_acknowledged_survives_a_failover(
+def test_a_write_that_a_replica_acknowledged_survives_a_failover(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     with watched(tmp_path / "redis") as servers:
@@ -84,19 +84,19 @@ def test_what_a_replica_acknowledged_survives_a_failover(
         kept = [revocation(f"kept {i}") for i in range(200)]
         for each in kept:
             store.add([each])
-        with pytest.raises(OutcomeUnknownError, match="a replica took over"):
+        with pytest.raises(OutcomeUnknownError, match="a replica became the primary"):
             store._wait(0, [revocation("never stored")])
-        # From here on the replica gets nothing.
+        # The replica receives no more writes.
         os.kill(servers.replica.process.pid, signal.SIGSTOP)
         with pytest.raises(OutcomeUnknownError, match="0 of 1 replicas"):
-            store.add([revocation("refused")])
+            store.add([revocation("lost")])
         os.kill(servers.replica.process.pid, signal.SIGCONT)
         servers.fail_over()
         found = [x for each in kept for x in store.find([each.key])]
         assert len(found) == len(kept)
 
 
-def test_a_repeated_write_waits_for_replicas_too(
+def test_a_repeated_write_also_waits_for_replicas(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     with Server(tmp_path / "primary", "--save", "") as server:
@@ -135,7 +135,7 @@ def test_a_cluster_is_found_by_any_of_its_nodes(
         assert len(store.find([revocation().key], subject="ada")) == 1
 
 
-def test_nothing_is_missed_while_slots_move(
+def test_nothing_is_missed_while_slots_are_moved(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     """Checks and logouts are redirected (ASK, MOVED), and retried (TRYAGAIN)."""
@@ -170,7 +170,7 @@ def keys_by_slot(nodes: t.Sequence[Server]) -> dict[int, set[bytes]]:
 
 
 def is_found(store: RedisStore, made: Revocation) -> bool:
-    """Tell whether a check is answered, which must be right then."""
+    """Return whether a check succeeds. If it does, the result must be right."""
     try:
         found = store.find([made.key], subject=made.subject)
     except StoreUnavailableError:
@@ -180,7 +180,7 @@ def is_found(store: RedisStore, made: Revocation) -> bool:
 
 
 def is_stored(store: RedisStore, made: Revocation) -> bool:
-    """Tell whether a write is acknowledged."""
+    """Return whether a write is acknowledged."""
     try:
         store.add([made])
     except StoreUnavailableError:
@@ -190,7 +190,7 @@ def is_stored(store: RedisStore, made: Revocation) -> bool:
 
 @contextmanager
 def moving(nodes: t.Sequence[Server], slot: int) -> t.Iterator[None]:
-    """Move a slot to another server; half of its keys have moved in the block."""
+    """Move a slot to another server. During the block, half of its keys have moved."""
     with ExitStack() as stack:
         clients = [stack.enter_context(node.client()) for node in nodes]
         ids = [client.execute_command("CLUSTER MYID").decode() for client in clients]
@@ -201,7 +201,7 @@ def moving(nodes: t.Sequence[Server], slot: int) -> t.Iterator[None]:
         target = (source + 1) % len(nodes)
 
         def migrate(most: int) -> None:
-            # redis-py cannot read names that are not UTF-8 from GETKEYSINSLOT.
+            # redis-py can't decode the names from GETKEYSINSLOT unless they are UTF-8.
             held = clients[source].keys("logout_revocation:*")
             names = [name for name in held if key_slot(name) == slot][:most]
             place = ("127.0.0.1", nodes[target].port, "", 0, 5000)
@@ -217,7 +217,7 @@ def moving(nodes: t.Sequence[Server], slot: int) -> t.Iterator[None]:
             client.execute_command(*set_slot, "NODE", ids[target])
 
 
-def test_two_apps_in_one_database_are_strangers(
+def test_two_apps_in_one_database_are_independent(
     make_store: MakeStore,
 ) -> None:
     ours, theirs = (
@@ -235,7 +235,7 @@ def test_two_apps_in_one_database_are_strangers(
     ours.inspect().clear()
 
 
-def test_the_stream_grows_by_what_is_new_alone(make_store: MakeStore) -> None:
+def test_the_stream_contains_only_new_keys(make_store: MakeStore) -> None:
     store = make_store(running_url(), table_name="growing")
     store.inspect().clear()
     now = datetime.now(timezone.utc)
@@ -246,7 +246,7 @@ def test_the_stream_grows_by_what_is_new_alone(make_store: MakeStore) -> None:
         )
     with redis.Redis.from_url(running_url()) as client:
         (stream,) = client.keys("growing:*changes")
-        # The entry that each stream begins with, and one that names both keys.
+        # The first entry of every stream, and one entry with both keys.
         assert client.xlen(stream) == 2
     assert store.find([user_revocation(now).key])[0].cutoff == now - timedelta(
         seconds=1
@@ -254,7 +254,7 @@ def test_the_stream_grows_by_what_is_new_alone(make_store: MakeStore) -> None:
     store.inspect().clear()
 
 
-def test_a_write_whose_answer_is_lost_has_an_unknown_outcome(
+def test_a_redis_write_whose_reply_is_lost_has_an_unknown_outcome(
     make_store: MakeStore, tmp_path: Path
 ) -> None:
     with Server(tmp_path / "server", "--save", "") as server:
@@ -291,7 +291,7 @@ def test_a_write_whose_answer_is_lost_has_an_unknown_outcome(
         ("redis+sentinel://:pw@[::1]:5/s", "sentinel", "::1:5/s", [("::1", 5)]),
     ],
 )
-def test_urls_are_read(
+def test_urls_are_parsed(
     url: str, kind: str, place: str, hosts: list[tuple[str, int]]
 ) -> None:
     address = read_url(url)
@@ -302,7 +302,7 @@ def test_urls_are_read(
     assert address.options.get("password") in (None, "pw")
 
 
-def test_sentinels_have_credentials_of_their_own() -> None:
+def test_sentinels_can_have_their_own_credentials() -> None:
     query = "sentinel_username=su&sentinel_password=sp&health_check_interval=5"
     address = read_url(f"rediss+sentinel://u:p@a/s/2?{query}")
     assert address.sentinel_options == {"username": "su", "password": "sp", "ssl": True}
@@ -310,7 +310,7 @@ def test_sentinels_have_credentials_of_their_own() -> None:
     assert address.options == {**expected, "health_check_interval": 5}
 
 
-def test_waiting_needs_redis(make_app: MakeApp) -> None:
+def test_waiting_for_replicas_requires_redis(make_app: MakeApp) -> None:
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_REDIS_WAIT=1)
     assert str(caught.value) == (
@@ -320,13 +320,13 @@ def test_waiting_needs_redis(make_app: MakeApp) -> None:
 
 
 def user_revocation(cutoff: datetime) -> Revocation:
-    """Make the revocation of a user."""
+    """Make a revocation of a user."""
     return Revocation(
         b"u" * 16, "subject", cutoff + timedelta(days=30), cutoff=cutoff, subject=None
     )
 
 
-def test_a_thread_waits_for_another_that_connects_and_not_for_ever(
+def test_a_thread_waits_for_another_one_to_connect_until_the_timeout(
     make_store: MakeStore,
 ) -> None:
     store = make_store(running_url(), timeout=TIMEOUT / 20)
