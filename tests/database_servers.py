@@ -1,4 +1,4 @@
-"""Database servers of our own, each in a folder of its own, which a test may stop."""
+"""Database servers that tests start and stop, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .proxy import wait_for_server
 
 
 class _Server:
-    """What both have in common: they start with the block, and end with it.
+    """A server that runs during the block.
 
-    :param *options: settings of the server, as its command line takes them.
+    :param *options: settings of the server, as on its command line.
     :param environment: environment variables of the server.
     """
 
-    # Who runs it where root may not.
+    # The user that runs the server if the tests run as root.
     _owner: str
-    # What makes its data, and the Debian package that has it.
+    # The program that creates the data folder, and its Debian package.
     _installer: tuple[str, str]
 
     def __init__(
         self, *options: str, environment: t.Mapping[str, str] | None = None
     ) -> None:
-        # First of all, since where it is missing the test ends here.
+        # Do this first, because it skips the test if the program is missing.
         find_program(*self._installer)
         self._environment = {**os.environ, **(environment or {})}
         self.port = free_port()
-        # Not below pytest's folder, which lets in nobody but its owner.
+        # Don't use pytest's folder, because only its owner can access it.
         self._keeper = tempfile.TemporaryDirectory(prefix="flask-logout-")
         self.folder = Path(self._keeper.name)
         self.options = list(options)
@@ -60,22 +60,22 @@ class _Server:
         self._keeper.cleanup()
 
     def own(self, path: Path) -> None:
-        """Give a file to whom the server runs as."""
+        """Make the user of the server the owner of a file."""
         _own(path, self._owner)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         raise NotImplementedError
 
     def stop(self, mode: str) -> None:
-        """Stop it: ``fast``, or ``immediate``, which is as if it had crashed."""
+        """Stop the server: ``fast``, or ``immediate`` to simulate a crash."""
         raise NotImplementedError
 
     def _install(self) -> None:
         raise NotImplementedError
 
     def _copy(self, option: str, *options: str) -> None:
-        """Copy what the installer makes into the folder that an option names."""
+        """Run the installer, whose folder an option names, and copy that folder."""
         command = (find_program(*self._installer), *options)
         template = _make_data(self._owner, option, command)
         self._run("cp", "--archive", template, str(self.folder / "data"))
@@ -93,27 +93,25 @@ class PostgreSQLServer(_Server):
 
     @property
     def url(self) -> sa.URL:
-        """Where its database is."""
+        """The URL of the database."""
         return sa.make_url(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
     @property
     def pid(self) -> int:
-        """The process that all others are children of."""
+        """The parent process of all processes of the server."""
         return int((self.folder / "data/postmaster.pid").read_text().split()[0])
 
     def start(self) -> None:
-        """See :meth:`_Server.start`."""
         options = [f"-p {self.port}", "-h 127.0.0.1", f"-k {self.folder}"]
         options += [f"-c {option}" for option in self.options]
         log = str(self.folder / "log")
         self._control("start", "--log", log, "--options", " ".join(options))
 
     def stop(self, mode: str) -> None:
-        """See :meth:`_Server.stop`."""
         self._control("stop", "--mode", mode)
 
     def promote(self) -> None:
-        """Make a primary of a standby."""
+        """Promote a standby to a primary."""
         self._control("promote")
 
     def _install(self) -> None:
@@ -133,16 +131,15 @@ class MariaDBServer(_Server):
 
     @property
     def url(self) -> sa.URL:
-        """Where its database is."""
+        """The URL of the database."""
         return sa.make_url(f"mysql+pymysql://root@127.0.0.1:{self.port}/test")
 
     @property
     def pid(self) -> int:
-        """The process of the server."""
+        """The process id of the server."""
         return self._process.pid
 
     def start(self) -> None:
-        """See :meth:`_Server.start`."""
         options = [f"--{option}" for option in self.options]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(
@@ -160,7 +157,7 @@ class MariaDBServer(_Server):
         wait_for_server(self.port, self._process, self.folder / "log")
 
     def run(self, *statements: str) -> list[sa.Row[t.Any]]:
-        """Run statements as root; give the rows of the last one."""
+        """Run statements as root, and return the rows of the last one."""
         engine = sa.create_engine(self.url, poolclass=sa.NullPool)
         rows: list[sa.Row[t.Any]] = []
         with engine.connect() as connection:
@@ -170,7 +167,6 @@ class MariaDBServer(_Server):
         return rows
 
     def stop(self, mode: str) -> None:
-        """See :meth:`_Server.stop`."""
         is_fast = mode == "fast"
         self._process.send_signal(signal.SIGTERM if is_fast else signal.SIGKILL)
         self._process.wait(30)
@@ -181,7 +177,7 @@ class MariaDBServer(_Server):
 
 
 class StandbyServer(PostgreSQLServer):
-    """A PostgreSQL server that follows another, and answers queries meanwhile.
+    """A PostgreSQL hot standby of another server.
 
     :param primary: the server that it follows.
     """
@@ -198,7 +194,7 @@ class StandbyServer(PostgreSQLServer):
 
 
 class ReplicaServer(MariaDBServer):
-    """A MariaDB server that follows another one.
+    """A MariaDB replica of another server.
 
     :param primary: the server that it follows, with ``log-bin`` and ``server-id=1``.
     """
@@ -208,7 +204,6 @@ class ReplicaServer(MariaDBServer):
         self._primary = primary
 
     def start(self) -> None:
-        """See :meth:`_Server.start`."""
         super().start()
         self.run(
             "CHANGE MASTER TO master_host='127.0.0.1', master_user='root',"
@@ -222,13 +217,13 @@ class GaleraServer(MariaDBServer):
 
     A node that joins copies the databases of another one by rsync.
 
-    :param first: a node of the cluster that it joins; ``None``: it makes a new one.
+    :param first: a node of the cluster to join, or ``None`` to create a cluster.
     """
 
     def __init__(self, first: GaleraServer | None = None) -> None:
         library = Path("/usr/lib/galera/libgalera_smm.so")
         if not library.exists() or not shutil.which("rsync"):
-            skip_or_fail("there is no Galera: apt-get install galera-4 rsync")
+            skip_or_fail("Galera is not installed: apt-get install galera-4 rsync")
         self._cluster_port = free_port()
         peer = "" if first is None else f"127.0.0.1:{first._cluster_port}"
         provider = {
@@ -250,7 +245,6 @@ class GaleraServer(MariaDBServer):
         )
 
     def start(self) -> None:
-        """See :meth:`_Server.start`."""
         super().start()
         deadline = time.monotonic() + 30
         while True:
@@ -258,7 +252,7 @@ class GaleraServer(MariaDBServer):
                 self.run("SELECT 1")
                 return
             except sa.exc.OperationalError:
-                # It answers before it has joined the cluster.
+                # A node responds to queries before it has joined the cluster.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
@@ -274,7 +268,7 @@ def _find_postgresql(program: str) -> str:
 
 @lru_cache(maxsize=None)
 def _make_data(owner: str, option: str, command: tuple[str, ...]) -> str:
-    """Make the data of a new server, once, since that takes seconds."""
+    """Create the data folder of a server. This is cached, because it takes seconds."""
     keeper = tempfile.TemporaryDirectory(prefix="flask-logout-")
     atexit.register(keeper.cleanup)
     folder = Path(keeper.name)

@@ -1,4 +1,4 @@
-"""The clock of another process, which a test sets."""
+"""Set the clock of another process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .proxy import skip_or_fail
 
 
 class FakedClock:
-    """A clock that libfaketime shows to a process, whose uptime stays as it is."""
+    """A clock that libfaketime shows to a process. It doesn't change the uptime."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="flask-logout-clock-")
         folder = Path(self._folder.name)
-        # Servers run as users of their own.
+        # Servers run as other users, who must be able to read the file.
         folder.chmod(0o755)
         self._file = folder / "offset"
 
@@ -27,7 +27,7 @@ class FakedClock:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of the process."""
+        """The environment variables for the process."""
         return {
             "LD_PRELOAD": _find_library(),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
@@ -38,7 +38,7 @@ class FakedClock:
     def set(self, ahead: float) -> None:
         """Set the clock.
 
-        :param ahead: how many seconds it is ahead, less than 0 if it is behind.
+        :param ahead: how far the clock is ahead, in seconds. Negative if it is behind.
         """
         new = self._file.with_suffix(".new")
         new.write_text(f"{ahead:+g}s\n")
@@ -50,4 +50,4 @@ def _find_library() -> str:
     return str(found[0] if found else skip_or_fail(_MISSING))
 
 
-_MISSING = "there is no libfaketime: apt-get install faketime"
+_MISSING = "libfaketime is not installed: apt-get install faketime"

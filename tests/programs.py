@@ -1,4 +1,4 @@
-"""Programs of servers and browsers that the tests start."""
+"""Find the programs of servers and browsers that tests start."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from glob import glob
 
 from .proxy import skip_or_fail
 
-# Debian keeps servers out of the PATH of users.
+# Debian installs servers outside of users' PATH.
 _SERVER_PATH = os.environ.get("TEST_SERVER_PATH", "/usr/sbin:/usr/lib/postgresql/*/bin")
 
 
 def find_program(name: str, package: str) -> str:
-    """Find a program, or skip the test; under CI, fail it.
-
-    :param name: its name.
-    :param package: the Debian package that has it.
-    :returns: its path.
-    """
-    # The latest version comes first, and before what a wrapper on the PATH would choose.
+    """Return the path of a program of a Debian package. Without it, skip or fail."""
+    # Prefer the latest version, also to a wrapper on the PATH.
     folders = sorted(
         (y for x in _SERVER_PATH.split(":") for y in glob(x)), reverse=True
     )

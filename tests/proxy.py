@@ -1,4 +1,4 @@
-"""A TCP proxy that counts round trips, and that breaks connections when it is told to."""
+"""A TCP proxy that counts round trips and simulates faults of the network."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from .conftest import REDIS_URL
 _CHUNK = 1 << 16
 _LONGEST_STALL = 30.0
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "redis": 6379}
-# SO_LINGER of no seconds: what is under way is thrown away, the other end sees a reset.
+# With SO_LINGER of 0 seconds, unsent data is discarded and the peer gets a reset.
 _ABORT = struct.pack("ii", 1, 0)
 
 
 @dataclass(eq=False)
 class _Link:
-    """A connection of a client, and the one to the server that it is passed on to."""
+    """A connection of a client, and the matching connection to the server."""
 
     client: socket.socket
     server: socket.socket
@@ -48,20 +48,20 @@ class _Link:
 
 
 class Proxy:
-    """A server on a free port of 127.0.0.1 that passes everything on to another.
+    """Listens on a free port of 127.0.0.1 and forwards everything to a server.
 
-    One thread of its own does all the work; what a method asks for has happened when
-    the method returns.
+    One background thread does all the work. When a method returns, that thread has
+    applied the change.
 
-    :param host: where the other server is.
-    :param port: the port of the other server.
+    :param host: the host of the server.
+    :param port: the port of the server.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.round_trips = 0
-        """How often the server has answered."""
+        """The number of replies of the server."""
         self.connections = 0
-        """How many connections were taken."""
+        """The number of connections of clients."""
         self._address = (host, port)
         self._links: set[_Link] = set()
         self._ticket = itertools.count()
@@ -87,11 +87,11 @@ class Proxy:
         self._ringer.close()
 
     def reset(self) -> None:
-        """Count from nought again."""
+        """Set the counters to 0."""
         self.round_trips = self.connections = 0
 
     def lead_to(self, port: int) -> None:
-        """Pass on new connections to another port, and break those that there are."""
+        """Forward new connections to another port, and cut the existing ones."""
         self._address = (self._address[0], port)
         self.cut()
 
@@ -100,35 +100,35 @@ class Proxy:
         self._do(self._abort_all)
 
     def cut_requests(self, times: float = 1) -> None:
-        """Cut in the middle of the next request of a client, so many times."""
+        """Cut connections in the middle of the next requests of clients."""
         self._set(_requests_to_cut=times)
 
     def cut_replies(self, times: float = 1) -> None:
-        """Cut in the middle of the next reply of the server, so many times."""
+        """Cut connections in the middle of the next replies of the server."""
         self._set(_replies_to_cut=times)
 
     def refuse(self) -> None:
-        """Be down: cut every connection, and take no new one."""
+        """Cut every connection, and accept no new ones."""
         self._do(self._stop_listening)
         self.cut()
 
     def stall(self) -> None:
-        """Take connections and bytes, and pass nothing on, for 30 seconds at most."""
+        """Accept connections and data but forward nothing, for at most 30 seconds."""
         self._set(_stalled_until=time.monotonic() + _LONGEST_STALL)
 
     def slow(
         self, *, delay: float = 0, trickle: float = 0, bandwidth: float = math.inf
     ) -> None:
-        """Pass everything on late, and replies byte by byte.
+        """Delay all data.
 
-        :param delay: how late, in seconds.
-        :param trickle: what lies between the bytes of a reply, in seconds.
-        :param bandwidth: how many bytes a reply has at most, per second.
+        :param delay: the delay in each direction, in seconds.
+        :param trickle: the delay between two bytes of a reply, in seconds.
+        :param bandwidth: the maximum speed of a reply, in bytes per second.
         """
         self._set(_delay=delay, _trickle=trickle, _seconds_per_byte=1 / bandwidth)
 
     def heal(self) -> None:
-        """Be a good proxy again; what was stalled goes on."""
+        """End all faults, and forward the data that was stalled."""
         self.cut_requests(0)
         self.cut_replies(0)
         self.slow()
@@ -138,11 +138,11 @@ class Proxy:
         self._do(lambda: self.__dict__.update(values))
 
     def _do(self, call: t.Callable[[], object]) -> None:
-        """Have the thread do something, and wait until it is done."""
+        """Call a function in the thread, and wait until it has returned."""
         done = Event()
         self._calls.append((call, done))
         self._ringer.send(b"!")
-        assert done.wait(10), "the thread of the proxy has died"
+        assert done.wait(10), "the thread of the proxy doesn't respond"
 
     def _run(self) -> None:
         while self._is_open:
@@ -157,7 +157,7 @@ class Proxy:
             if not self._stalled_until:
                 self._deliver()
             elif time.monotonic() > self._stalled_until:
-                # Whoever waits still would wait for ever, and the test with it.
+                # Otherwise a client without a timeout, and the test, would hang.
                 self._stalled_until = 0.0
                 self._abort_all()
 
@@ -199,10 +199,10 @@ class Proxy:
         is_request = end is link.client
         target = link.server if is_request else link.client
         if not data:
-            # The other end may still be owed what is under way.
+            # Data for the other end may still be pending.
             link.open_ends.discard(end)
         else:
-            # Whatever a client sends without waiting for an answer costs no time.
+            # Requests that a client sends without waiting for a reply count as one.
             self.round_trips += link.is_asking and not is_request
             link.is_asking = is_request
             if self._is_to_cut(is_request):
@@ -218,7 +218,7 @@ class Proxy:
         return times > 0
 
     def _queue(self, link: _Link, target: socket.socket, data: bytes) -> None:
-        """Put bytes, or the end where there are none, behind those of before."""
+        """Queue data for an end, or the end of the stream if there is none."""
         due = max(time.monotonic() + self._delay, link.due.get(target, 0))
         is_reply = target is link.client
         trickle = self._trickle if is_reply else 0.0
@@ -277,7 +277,7 @@ class Proxy:
 
 @contextmanager
 def proxied(driver: str) -> t.Iterator[tuple[sa.URL, Proxy]]:
-    """Make a database on a server, or on Redis, with a proxy before it."""
+    """Create a database, and start a proxy in front of its server."""
     with new_redis() if driver == "redis" else new_database(driver) as url:
         port = url.port or _DEFAULT_PORTS[driver.partition("+")[0]]
         with Proxy(url.host or "127.0.0.1", port) as proxy:
@@ -286,27 +286,24 @@ def proxied(driver: str) -> t.Iterator[tuple[sa.URL, Proxy]]:
 
 @contextmanager
 def new_redis() -> t.Iterator[sa.URL]:
-    """Name a Redis that answers, and empty its database in the end."""
+    """Return the URL of the running Redis server, and empty its database in the end."""
     redis = pytest.importorskip("redis")
     with redis.Redis.from_url(REDIS_URL) as client:
         try:
             client.ping()
         except redis.ConnectionError as e:
-            skip_or_fail(f"no Redis answers: {e}")
+            skip_or_fail(f"no Redis server responds: {e}")
         yield sa.make_url(REDIS_URL)
         client.flushdb()
 
 
 class Interrupted(BaseException):
-    """What a signal raises in the middle of a wait, like the ``Timeout`` of gevent."""
+    """An exception that a signal raises during a wait, like gevent's ``Timeout``."""
 
 
 @contextmanager
 def interrupted(*, after: float) -> t.Iterator[None]:
-    """Interrupt what is done meanwhile, in this thread.
-
-    :param after: when, in seconds.
-    """
+    """Interrupt the block after some seconds."""
 
     def interrupt(*_: object) -> t.NoReturn:
         raise Interrupted
@@ -317,11 +314,7 @@ def interrupted(*, after: float) -> t.Iterator[None]:
 
 @contextmanager
 def alarm(handler: t.Callable[..., object], *, after: float) -> t.Iterator[None]:
-    """Call a function in the middle of what is done meanwhile, in this thread.
-
-    :param handler: the function, a handler of signals.
-    :param after: when, in seconds.
-    """
+    """Call a signal handler in this thread during the block, after some seconds."""
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, after)
     try:
@@ -332,28 +325,28 @@ def alarm(handler: t.Callable[..., object], *, after: float) -> t.Iterator[None]
 
 
 def skip_or_fail(reason: str) -> t.NoReturn:
-    """Skip a test that lacks a server; under CI, fail it."""
+    """Skip a test because something is missing, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def free_port() -> int:
-    """Find a port of 127.0.0.1 that nobody listens on."""
+    """Find an unused port of 127.0.0.1."""
     while True:
-        # The kernel gives outgoing connections higher ports, so none takes this one
-        # before the server does.
+        # Outgoing connections use higher ports, so they can't occupy this one before
+        # the server does.
         port = 20_000 + secrets.randbelow(12_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
 def wait_for_server(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server that was started takes connections.
+    """Wait until a server accepts connections.
 
-    :param port: its port on 127.0.0.1.
-    :param process: the server.
-    :param log: where it says why it does not start.
+    :param port: the port of the server on 127.0.0.1.
+    :param process: the process of the server.
+    :param log: the log to show if the server doesn't start.
     """
     for _ in range(200):
         try:

@@ -1,4 +1,4 @@
-"""Real Redis servers: the one that is running, others of our own, and a Cluster."""
+"""Real Redis servers: the running one, and servers and Clusters that tests start."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NODES = 3
 
 
 def running_url() -> str:
-    """Name the server that answers, or skip the test; under CI, fail it."""
+    """Return the URL of the running server. Without one, skip the test, or fail in CI."""
     client = redis.Redis.from_url(REDIS_URL)
     try:
         client.ping()
     except redis.RedisError as e:
-        skip_or_fail(f"no Redis answers at TEST_REDIS_URL: {type(e).__name__}")
+        skip_or_fail(f"no Redis server responds at TEST_REDIS_URL: {type(e).__name__}")
     finally:
         client.close()
     return REDIS_URL
 
 
 class Server:
-    """A ``redis-server`` of our own, which can be stopped and started."""
+    """A ``redis-server`` that tests can stop and start."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self._program = find_program("redis-server", "redis-server")
@@ -54,14 +54,14 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self._directory), *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
     def stop(self) -> None:
-        """Kill it."""
+        """Kill the server."""
         self.process.kill()
         self.process.wait()
 
@@ -76,7 +76,7 @@ class Server:
 
     @contextmanager
     def client(self) -> t.Iterator[t.Any]:
-        """Connect to it."""
+        """Return a client of the server."""
         client = redis.Redis.from_url(self.url)
         try:
             yield client
@@ -86,7 +86,7 @@ class Server:
 
 @contextmanager
 def cluster(directory: Path, replicas: int = 0) -> t.Iterator[list[Server]]:
-    """Start a Cluster of three primaries, each with so many replicas."""
+    """Start a Cluster of three primaries, each with a number of replicas."""
     size = NODES * (1 + replicas)
     with ExitStack() as stack:
         nodes = [
@@ -120,13 +120,13 @@ def cluster(directory: Path, replicas: int = 0) -> t.Iterator[list[Server]]:
 
 
 def cluster_url(node: Server) -> str:
-    """Name a Cluster by one of its servers."""
+    """Return the URL of a Cluster, with the address of one of its servers."""
     return f"redis+cluster://127.0.0.1:{node.port}"
 
 
 @contextmanager
 def server_with_reply(reply: bytes) -> t.Iterator[str]:
-    """Listen where a Redis could, and give every command the same raw reply."""
+    """Run a server that sends the same raw reply to every command. Return its URL."""
 
     class Handler(StreamRequestHandler):
         def handle(self) -> None:
@@ -163,7 +163,7 @@ def _has_synced(client: t.Any) -> bool:
 
 
 def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so, but not for ever."""
+    """Wait until a condition is true, and fail after a while."""
     ends_at = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < ends_at
@@ -173,9 +173,9 @@ def wait_until(is_so: t.Callable[[], bool], seconds: float = 20) -> None:
 class SentinelServer(Server):
     """A Redis Sentinel, which watches a primary as ``logouts``.
 
-    :param directory: where its configuration is kept.
+    :param directory: the folder of its configuration.
     :param primary: the port of the primary.
-    :param quorum: how many Sentinels have to agree that it is down.
+    :param quorum: the number of Sentinels that have to agree that the primary is down.
     """
 
     def __init__(self, directory: Path, primary: int, quorum: int) -> None:
@@ -189,13 +189,13 @@ class SentinelServer(Server):
         )
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server, and wait until it responds."""
         command = ["redis-server", str(self._config), "--sentinel"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
     def names(self, primary: Server) -> bool:
-        """Tell whether it names a server as the primary, which then is one."""
+        """Return whether it reports a server as the primary, and the server agrees."""
         # A server closes its connections when its role changes.
         with suppress(redis.ConnectionError):
             with self.client() as client, primary.client() as server:
@@ -205,7 +205,7 @@ class SentinelServer(Server):
         return False
 
     def knows(self, others: int) -> bool:
-        """Tell whether it has found a replica and so many other Sentinels."""
+        """Return whether it has found a replica and a number of other Sentinels."""
         with self.client() as client:
             state = client.sentinel_master("logouts")
         is_complete = (
@@ -216,7 +216,7 @@ class SentinelServer(Server):
 
 @contextmanager
 def watched(directory: Path, *options: str) -> t.Iterator[Watched]:
-    """Start a primary, its replica, and three Sentinels that watch them."""
+    """Start a primary, a replica, and three Sentinels that watch them."""
     with ExitStack() as stack:
         start = stack.enter_context
         primary = start(Server(directory / "primary", "--save", "", *options))
@@ -240,18 +240,18 @@ class Watched(t.NamedTuple):
 
     @property
     def url(self) -> str:
-        """Name both Sentinels, as Flask-Limiter does."""
+        """The URL of the Sentinels, in the form that Flask-Limiter uses as well."""
         hosts = ",".join(f"127.0.0.1:{x.port}" for x in self.sentinels)
         return f"redis+sentinel://{hosts}/logouts"
 
     def fail_over(self) -> None:
-        """Kill the primary, and wait until the replica has taken over."""
+        """Kill the primary, and wait until the replica is the primary."""
         self.primary.stop()
         living = [x for x in self.sentinels if x.process.poll() is None]
         wait_until(lambda: all(x.names(self.replica) for x in living), 60)
 
 
 def is_synced(replica: Server) -> bool:
-    """Tell whether a replica is up to date."""
+    """Return whether a replica is up to date."""
     with replica.client() as client:
         return bool(client.info("replication").get("master_link_status") == "up")

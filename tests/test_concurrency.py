@@ -1,4 +1,4 @@
-"""Many at once: threads, forks, and the same pair twice."""
+"""Threads, forked processes, and simultaneous logouts with the same tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ THREADS = 16
 
 
 def at_once(function: t.Callable[[], t.Any]) -> list[t.Any]:
-    """Call a function in 16 threads at the same moment."""
+    """Call a function in 16 threads at the same moment, and return the results."""
     barrier = Barrier(THREADS)
 
     def call(_: int) -> t.Any:
@@ -39,7 +39,7 @@ def at_once(function: t.Callable[[], t.Any]) -> list[t.Any]:
 
 @pytest.fixture
 def host(make_app: MakeApp, database_url: str) -> Flask:
-    """An app on each kind of database that takes 16 connections."""
+    """An app with a pool of 16 connections, on each kind of database."""
     options: dict[str, t.Any] = {"pool_size": THREADS}
     if database_url.startswith("sqlite"):
         options["connect_args"] = {"timeout": 30}
@@ -51,13 +51,15 @@ def host(make_app: MakeApp, database_url: str) -> Flask:
 
 
 def rows_of(app: Flask) -> int:
-    """Count what the store of an app keeps."""
+    """Count the revocations in the store of an app."""
     with app.app_context():
         return len(app.extensions["logout"].store.changes(None).keys)
 
 
 @pytest.mark.parametrize("has_session", [True, False])
-def test_a_pair_logged_out_by_many_at_once(host: Flask, has_session: bool) -> None:
+def test_many_simultaneous_logouts_with_the_same_pair(
+    host: Flask, has_session: bool
+) -> None:
     options = {"additional_claims": session_claims()} if has_session else {}
     pair = make_pair(host, **options)
     answers = at_once(lambda: log_out(host.test_client(), pair).data)
@@ -67,7 +69,7 @@ def test_a_pair_logged_out_by_many_at_once(host: Flask, has_session: bool) -> No
     assert get_status(host.test_client(), pair) == (401, 401)
 
 
-def test_many_pairs_that_share_a_refresh_token(host: Flask) -> None:
+def test_many_simultaneous_logouts_with_the_same_refresh_token(host: Flask) -> None:
     shared = make_pair(host).refresh
     pairs = iter([Pair(make_pair(host).access, shared) for _ in range(THREADS)])
     answers = at_once(lambda: log_out(host.test_client(), next(pairs)).data)
@@ -75,7 +77,7 @@ def test_many_pairs_that_share_a_refresh_token(host: Flask) -> None:
     assert rows_of(host) == THREADS + 1
 
 
-def test_users_revoked_by_many_at_once(host: Flask) -> None:
+def test_many_simultaneous_revocations_of_the_same_users(host: Flask) -> None:
     logout = LogoutExtension()
 
     def revoke() -> None:
@@ -86,7 +88,7 @@ def test_users_revoked_by_many_at_once(host: Flask) -> None:
     assert rows_of(host) == 1
 
 
-def test_purges_side_by_side(host: Flask) -> None:
+def test_simultaneous_purges_delete_everything_once(host: Flask) -> None:
     logout = LogoutExtension()
     with host.app_context():
         for i in range(50):

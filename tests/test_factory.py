@@ -1,4 +1,4 @@
-"""Which store an app gets."""
+"""The settings of an app select its store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 
-def test_a_database_of_its_own(make_app: MakeApp, database_url: str) -> None:
+def test_a_separate_database_works(make_app: MakeApp, database_url: str) -> None:
     app = make_app(LOGOUT_STORE_URI=database_url)
     pair, client = make_pair(app), app.test_client()
     assert client.get("/open").status_code == 200
@@ -34,7 +34,7 @@ def test_a_database_of_its_own(make_app: MakeApp, database_url: str) -> None:
     app.extensions["logout"].store.engine.dispose()
 
 
-def test_a_database_of_its_own_cannot_join_the_app(
+def test_a_separate_database_rejects_the_argument_session(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
     app = make_app(LOGOUT_STORE_URI=f"sqlite:///{tmp_path / 'own.db'}")
@@ -62,7 +62,7 @@ def test_a_database_of_its_own_cannot_join_the_app(
         *("postgresql+nothing://secret@host/db", "REDIS://secret@host"),
     ],
 )
-def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
+def test_an_unknown_url_raises_an_error(uri: str) -> None:
     app = Flask("tests")
     app.config["LOGOUT_STORE_URI"] = uri
     with pytest.raises(ConfigError) as caught:
@@ -96,7 +96,7 @@ def test_a_url_of_nothing_known_is_an_error(uri: str) -> None:
         ),
     ],
 )
-def test_a_database_that_cannot_be_used_is_an_error(uri: str, message: str) -> None:
+def test_an_unsupported_database_raises_an_error(uri: str, message: str) -> None:
     app = Flask("tests")
     app.config["LOGOUT_STORE_URI"] = uri
     with pytest.raises(ConfigError) as caught:
@@ -105,7 +105,9 @@ def test_a_database_that_cannot_be_used_is_an_error(uri: str, message: str) -> N
 
 
 @pytest.mark.parametrize(("every", "expected"), [(4, 2), (1, 2), (0, 8)])
-def test_a_worker_keeps_house(make_app: MakeApp, every: int, expected: int) -> None:
+def test_a_worker_purges_after_some_revocations(
+    make_app: MakeApp, every: int, expected: int
+) -> None:
     app = make_app(LOGOUT_PURGE_EVERY=every, LOGOUT_PURGE_MARGIN=0)
     logout = LogoutExtension()
     with app.app_context():
@@ -118,7 +120,7 @@ def test_a_worker_keeps_house(make_app: MakeApp, every: int, expected: int) -> N
         assert len(store.changes(None).keys) == expected
 
 
-def test_tidying_that_fails_undoes_nothing(make_app: MakeApp) -> None:
+def test_a_failed_automatic_purge_undoes_no_logout(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_PURGE_EVERY=1)
     trigger = (
         "CREATE TRIGGER stay BEFORE DELETE ON logout_revocation"
@@ -132,7 +134,7 @@ def test_tidying_that_fails_undoes_nothing(make_app: MakeApp) -> None:
     assert get_status(client, pair) == (401, 401)
 
 
-def test_the_wait_for_a_store_is_bounded(make_app: MakeApp) -> None:
+def test_the_timeout_limits_the_wait_for_a_store(make_app: MakeApp) -> None:
     app = make_app(LOGOUT_TIMEOUT=timedelta(seconds=0.1))
     claims: dict[str, t.Any] = session_claims()
     pair, client = make_pair(app, additional_claims=claims), app.test_client()
@@ -144,7 +146,7 @@ def test_the_wait_for_a_store_is_bounded(make_app: MakeApp) -> None:
     assert log_out(client, pair).data == LOGGED_OUT
 
 
-def test_a_timeout_that_is_too_long_for_the_mirror_is_an_error(
+def test_a_timeout_that_is_too_long_for_the_mirror_raises_an_error(
     make_app: MakeApp,
 ) -> None:
     config = {"LOGOUT_MAX_STALENESS": 5, "LOGOUT_TIMEOUT": 30}
@@ -159,7 +161,7 @@ def test_a_timeout_that_is_too_long_for_the_mirror_is_an_error(
     make_app(**{**config, "LOGOUT_TIMEOUT": 10})
 
 
-def test_a_database_of_its_own_in_memory_is_an_error(make_app: MakeApp) -> None:
+def test_a_separate_in_memory_database_raises_an_error(make_app: MakeApp) -> None:
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_STORE_URI="sqlite://")
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""Alembic, through Flask-Migrate: it sees the table, and then sees no difference."""
+"""Flask-Migrate detects the table, and then detects no difference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Migrate(app, db)
 
 @pytest.fixture(params=["sqlite", "postgresql+psycopg", "mysql+pymysql"])
 def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[str]:
-    """An empty database of a kind."""
+    """The URL of an empty database of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'app.db'}"
         return
@@ -38,7 +38,7 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[s
         yield url.render_as_string(hide_password=False)
 
 
-def test_flask_db_migrate_sees_the_table(migrated_url: str, tmp_path: Path) -> None:
+def test_flask_db_migrate_detects_the_table(migrated_url: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP.format(url=migrated_url))
 
     def flask_db(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, and real answers keep to it."""
+"""The OpenAPI document is valid, and real responses match it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from flask_logout import openapi
 from flask_logout.schemas import ErrorCode
 
 from .conftest import MakeApp
+from .openapi_examples import examples
+from .openapi_examples import operation
+from .openapi_examples import responses
+from .openapi_examples import Version
 from .tokens import bearer
 from .tokens import INVALID_TOKEN
 from .tokens import LOGGED_OUT
@@ -30,8 +34,6 @@ from .tokens import TOO_LARGE
 from .tokens import UNAVAILABLE
 from .tokens import validation_failed
 
-Version = t.Literal["3.0", "3.1"]
-
 VERSIONS: dict[Version, tuple[t.Any, t.Any]] = {
     "3.0": (OpenAPIV30SpecValidator, OAS30Validator),
     "3.1": (OpenAPIV31SpecValidator, OAS31Validator),
@@ -40,7 +42,7 @@ each_version = pytest.mark.parametrize("version", VERSIONS)
 
 SHOWN = "eyJhbGciOiJI…"
 
-# Each example of the document, and the body that is promised.
+# The body that the contract promises for each example in the document.
 PROMISED = {
     "logged_out": LOGGED_OUT,
     "invalid_json": validation_failed("body", "invalid_json", "[1, 2]"),
@@ -68,41 +70,22 @@ ANSWERS = [
 ]
 
 
-def operation(document: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Read what a document says of the endpoint."""
-    return t.cast(dict[str, t.Any], document["paths"]["/auth/logout"]["post"])
-
-
-def responses(version: Version = "3.1") -> dict[str, t.Any]:
-    """Read what is said of every status."""
-    return t.cast(dict[str, t.Any], operation(openapi(version=version))["responses"])
-
-
-def examples(version: Version = "3.1") -> dict[str, tuple[str, t.Any]]:
-    """Read every example of an answer: its status and its body."""
-    return {
-        name: (status, example["value"])
-        for status, response in responses(version).items()
-        for name, example in response["content"]["application/json"]["examples"].items()
-    }
-
-
-def complaints(
+def schema_errors(
     schema: dict[str, t.Any], value: t.Any, version: Version = "3.1"
 ) -> list[str]:
-    """Hold a value against a schema of the document."""
-    # OpenAPI 3.0 ignores what is beside a reference, so this one has nothing beside it.
+    """List why a value doesn't match a schema of the document."""
+    # OpenAPI 3.0 ignores everything beside a $ref, so wrap the reference.
     whole = {"allOf": [schema], "components": openapi(version=version)["components"]}
     return [error.message for error in VERSIONS[version][1](whole).iter_errors(value)]
 
 
 def schema_of(model: str) -> dict[str, t.Any]:
-    """Refer to a schema of the document."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{model}"}
 
 
 def cause(app: Flask, case: str) -> TestResponse:
-    """Send the request that is answered so."""
+    """Send the request that leads to an example."""
     pair, eve = make_pair(app), make_pair(app, "eve")
     if case == "external_api_error":
         app.extensions["logout"].upstreams.append(fail)
@@ -127,7 +110,7 @@ def cause(app: Flask, case: str) -> TestResponse:
 
 
 def fail(_: LogoutTokens) -> None:
-    """Fail as an identity provider does."""
+    """Raise the error of a failed identity provider."""
     raise ExternalAPIError(details={"upstream": "identity provider", "status": 502})
 
 
@@ -154,7 +137,7 @@ def test_openapi_3_1_is_the_default() -> None:
     assert openapi() == openapi(version="3.1")
 
 
-def test_another_version_is_an_error() -> None:
+def test_another_version_raises_an_error() -> None:
     with pytest.raises(ValueError) as info:
         openapi(version=t.cast(t.Any, "2.0"))
     assert str(info.value) == "Invalid version: '2.0'. Expected '3.0' or '3.1'."
@@ -176,18 +159,18 @@ def test_the_names_of_components_have_a_prefix(version: Version) -> None:
     names = [name for kind in document["components"].values() for name in kind]
     assert [name for name in names if not name.startswith("Logout")] == []
     assert [name for name in names if name.startswith("LogoutLogout")] == []
-    # Some tools prefer a title to the name.
+    # Some tools use a title instead of the name.
     assert '"title"' not in json.dumps(document["components"])
 
 
-def test_the_arguments_arrive_in_the_document() -> None:
+def test_the_document_contains_the_arguments() -> None:
     document = openapi(url_prefix="/api/auth", max_token_length=99)
     assert list(document["paths"]) == ["/api/auth/logout"]
     request = document["components"]["schemas"]["LogoutRequest"]
     assert request["properties"]["refresh_token"]["maxLength"] == 99
 
 
-def test_the_defaults_are_those_of_the_settings(make_app: MakeApp) -> None:
+def test_the_defaults_match_the_settings(make_app: MakeApp) -> None:
     settings = make_app().extensions["logout"].settings
     assert openapi() == openapi(
         url_prefix=settings.url_prefix, max_token_length=settings.max_token_length
@@ -234,7 +217,7 @@ def test_cookies_are_described(
         assert ("Set-Cookie" in said["headers"]) is (code in ("200", "401"))
 
 
-def test_a_document_without_a_place_for_the_access_token_is_an_error() -> None:
+def test_a_document_without_headers_and_cookies_raises_an_error() -> None:
     with pytest.raises(ValueError) as info:
         openapi(headers=False)
     assert str(info.value) == (
@@ -258,7 +241,7 @@ def print_document(app: Flask, *options: str) -> dict[str, t.Any]:
     return t.cast(dict[str, t.Any], json.loads(result.stdout))
 
 
-def test_the_command_prints_the_version_that_is_asked_for(make_app: MakeApp) -> None:
+def test_the_command_prints_the_requested_version(make_app: MakeApp) -> None:
     app = make_app()
     assert print_document(app) == openapi()
     assert print_document(app, "--version", "3.0") == openapi(version="3.0")
@@ -302,7 +285,7 @@ def test_the_command_reads_where_the_app_expects_tokens(
 def send(
     app: Flask, document: dict[str, t.Any], pair: Pair, schemes: t.Iterable[str]
 ) -> TestResponse:
-    """Log out as a document says, with these security schemes and a refresh cookie."""
+    """Log out with these security schemes of a document, and a refresh cookie."""
     client = app.test_client()
     headers: dict[str, str] = {}
     for name in schemes:
@@ -329,7 +312,7 @@ def send(
     ],
 )
 @each_version
-def test_a_request_needs_the_documented_schemes(
+def test_a_request_must_use_the_documented_schemes(
     make_app: MakeApp, version: Version, schemes: list[str], status: int
 ) -> None:
     app = make_app(**COOKIE_CONFIG)
@@ -340,7 +323,7 @@ def test_a_request_needs_the_documented_schemes(
     assert response.status_code == status
     said = operation(document)["responses"][str(status)]
     content = said["content"][response.content_type]
-    assert complaints(content["schema"], response.get_json(), version) == []
+    assert schema_errors(content["schema"], response.get_json(), version) == []
     assert ("Set-Cookie" in response.headers) is (status == 200)
 
 
@@ -354,7 +337,7 @@ def test_every_attribute_is_described() -> None:
     assert undescribed == []
 
 
-def test_the_examples_are_the_promised_bodies() -> None:
+def test_the_examples_match_the_contract() -> None:
     documented = {name: body for name, (_, body) in examples().items()}
     assert documented == {name: json.loads(body) for name, body in PROMISED.items()}
 
@@ -365,16 +348,16 @@ def test_every_error_code_has_an_example() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @each_version
-def test_an_example_keeps_to_its_schema(version: Version, case: str) -> None:
+def test_every_example_matches_its_schema(version: Version, case: str) -> None:
     status, body = examples(version)[case]
     content = responses(version)[status]["content"]["application/json"]
-    assert complaints(content["schema"], body, version) == []
+    assert schema_errors(content["schema"], body, version) == []
     assert str(body["code"]) == status
 
 
 @pytest.mark.parametrize("case", CASES)
 @each_version
-def test_a_real_answer_keeps_to_the_document(
+def test_real_responses_match_the_document(
     make_app: MakeApp, version: Version, case: str
 ) -> None:
     response = cause(make_app(MAX_CONTENT_LENGTH=20_000), case)
@@ -383,17 +366,17 @@ def test_a_real_answer_keeps_to_the_document(
     assert list(response.get_json()) == ["code", "message", "data"]
     said = responses(version)[status]
     content = said["content"][response.content_type]
-    assert complaints(content["schema"], response.get_json(), version) == []
+    assert schema_errors(content["schema"], response.get_json(), version) == []
     for name, header in said["headers"].items():
         value: str | int = response.headers[name]
         value = int(value) if header["schema"]["type"] == "integer" else value
-        assert complaints(header["schema"], value, version) == []
+        assert schema_errors(header["schema"], value, version) == []
 
 
 @pytest.mark.parametrize(
     ("token", "challenge"), [(None, "Bearer"), ("x", "Bearer error=")]
 )
-def test_a_challenge_keeps_to_the_document(
+def test_real_challenges_match_the_document(
     make_app: MakeApp, token: str | None, challenge: str
 ) -> None:
     headers = {} if token is None else bearer(token)
@@ -401,8 +384,8 @@ def test_a_challenge_keeps_to_the_document(
     real = response.headers["WWW-Authenticate"]
     assert real.startswith(challenge)
     schema = responses()["401"]["headers"]["WWW-Authenticate"]["schema"]
-    assert complaints(schema, real) == []
-    assert complaints(schema, f"{real} more") != []
+    assert schema_errors(schema, real) == []
+    assert schema_errors(schema, f"{real} more") != []
 
 
 def test_headers_are_documented() -> None:
@@ -418,37 +401,37 @@ def test_headers_are_documented() -> None:
 
 @pytest.mark.parametrize("model", ANSWERS)
 @each_version
-def test_an_answer_has_exactly_code_message_and_data(
+def test_a_response_has_exactly_code_message_and_data(
     version: Version, model: str
 ) -> None:
-    def objections(body: t.Any) -> list[str]:
-        return complaints(schema_of(model), body, version)
+    def errors_of(body: t.Any) -> list[str]:
+        return schema_errors(schema_of(model), body, version)
 
     bodies = [body for _, body in examples().values()]
-    good = next(body for body in bodies if objections(body) == [])
+    good = next(body for body in bodies if errors_of(body) == [])
     assert list(good) == ["code", "message", "data"]
     for name in good:
         less = {key: value for key, value in good.items() if key != name}
-        assert objections(less) != []
-    assert objections({**good, "more": 1}) != []
-    assert objections({**good, "code": 418}) != []
-    assert objections({**good, "message": "other"}) != []
-    assert objections({**good, "data": {"more": 1}}) != []
+        assert errors_of(less) != []
+    assert errors_of({**good, "more": 1}) != []
+    assert errors_of({**good, "code": 418}) != []
+    assert errors_of({**good, "message": "other"}) != []
+    assert errors_of({**good, "data": {"more": 1}}) != []
 
 
 @each_version
-def test_external_details_may_be_any_json_and_may_be_left_out(
+def test_external_details_are_any_json_and_optional(
     version: Version,
 ) -> None:
     schema = schema_of("LogoutExternalAPIErrorData")
     data: dict[str, t.Any] = {"type": "external_api_error", "errors": []}
-    assert complaints(schema, data, version) == []
+    assert schema_errors(schema, data, version) == []
     for details in (None, 1, "x", [1], {"a": {"b": None}}):
-        assert complaints(schema, {**data, "details": details}, version) == []
+        assert schema_errors(schema, {**data, "details": details}, version) == []
 
 
 @pytest.mark.parametrize(
-    ("body", "is_taken"),
+    ("body", "is_accepted"),
     [
         ({"refresh_token": "a.b.c"}, True),
         ({"refresh_token": "a.b.c", "token_type_hint": "refresh_token"}, True),
@@ -462,21 +445,21 @@ def test_external_details_may_be_any_json_and_may_be_left_out(
         ([], False),
     ],
 )
-def test_the_request_is_described_as_it_is_checked(
-    make_app: MakeApp, body: t.Any, is_taken: bool
+def test_the_schema_of_the_request_matches_its_validation(
+    make_app: MakeApp, body: t.Any, is_accepted: bool
 ) -> None:
     app = make_app()
     response = app.test_client().post(
         "/auth/logout", headers=bearer(make_pair(app).access), json=body
     )
     message = response.get_json()["data"]["errors"][0]["message"]
-    assert (message == "invalid") is is_taken
+    assert (message == "invalid") is is_accepted
     for version in VERSIONS:
-        objections = complaints(schema_of("LogoutRequest"), body, version)
-        assert (objections == []) is is_taken
+        errors_of = schema_errors(schema_of("LogoutRequest"), body, version)
+        assert (errors_of == []) is is_accepted
 
 
-def test_a_document_is_the_callers_own() -> None:
+def test_callers_can_change_their_document() -> None:
     untouched = json.dumps(openapi(cookies=True))
     for node in walk(openapi(cookies=True)):
         node.clear()

@@ -1,4 +1,4 @@
-"""Behind a real PgBouncer that lends its connections for a transaction at a time."""
+"""PostgreSQL behind a real PgBouncer in transaction mode."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.infrastructure
 
 THREADS, ROUNDS = 8, 4
 POOL_SIZE = 2
-# What PgBouncer itself keeps the same on both of its sides.
+# The settings that PgBouncer itself synchronizes.
 TRACKED = {
     "application_name",
     "client_encoding",
@@ -45,7 +45,7 @@ DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2"]
 
 @contextmanager
 def pgbouncer(server: sa.URL, log: Path) -> t.Iterator[sa.URL]:
-    """Start a PgBouncer before a server; give the URL of the same database there."""
+    """Start PgBouncer in front of a server, and return the URL of the same database."""
     binary = find_program("pgbouncer", "pgbouncer")
     port = free_port()
     ini = log.with_suffix(".ini")
@@ -61,7 +61,7 @@ def pgbouncer(server: sa.URL, log: Path) -> t.Iterator[sa.URL]:
 
 
 def write_ini(server: sa.URL, port: int) -> str:
-    """Configure a PgBouncer in transaction mode for a server."""
+    """Return a configuration of PgBouncer in transaction mode."""
     target = f"host={server.host} port={server.port or 5432} user={server.username}"
     if server.password:
         target += f" password={server.password}"
@@ -76,7 +76,7 @@ def write_ini(server: sa.URL, port: int) -> str:
         "pool_mode = transaction",
         f"default_pool_size = {POOL_SIZE}",
     ]
-    if os.geteuid() == 0:  # as which it refuses to run
+    if os.geteuid() == 0:  # PgBouncer doesn't run as root.
         lines.append("user = postgres")
     return "\n".join(lines)
 
@@ -85,7 +85,7 @@ def write_ini(server: sa.URL, port: int) -> str:
 def pooled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[sa.URL]:
-    """A database behind a PgBouncer."""
+    """The URL of a database behind PgBouncer."""
     log = tmp_path_factory.mktemp("pgbouncer") / "pgbouncer.log"
     with new_database(request.param) as server, pgbouncer(server, log) as url:
         yield url
@@ -93,7 +93,7 @@ def pooled(
 
 @pytest.fixture
 def host(pooled: sa.URL, make_app: MakeApp) -> t.Iterator[Flask]:
-    """An app behind it, as the documentation of SQLAlchemy asks for."""
+    """An app with the options that SQLAlchemy's documentation recommends."""
     options: dict[str, t.Any] = {"poolclass": sa.NullPool}
     if pooled.drivername == "postgresql+psycopg":
         options["connect_args"] = {"prepare_threshold": None}
@@ -106,7 +106,7 @@ def host(pooled: sa.URL, make_app: MakeApp) -> t.Iterator[Flask]:
     dispose(app)
 
 
-def test_logouts_checks_and_purges_of_many_threads(host: Flask) -> None:
+def test_logouts_checks_and_purges_work_in_many_threads(host: Flask) -> None:
     logout, barrier = LogoutExtension(), Barrier(THREADS)
 
     def work(number: int) -> None:
@@ -127,7 +127,7 @@ def test_logouts_checks_and_purges_of_many_threads(host: Flask) -> None:
         assert logout.purge() == 0
 
 
-def test_nothing_stays_set_on_a_connection_of_others(
+def test_connections_are_returned_without_session_settings(
     host: Flask, pooled: sa.URL
 ) -> None:
     client = host.test_client()
@@ -136,7 +136,7 @@ def test_nothing_stays_set_on_a_connection_of_others(
         assert log_out(client, pair).data == LOGGED_OUT
         assert get_status(client, pair) == (401, 401)
     engine = sa.create_engine(pooled, poolclass=sa.NullPool)
-    # In transactions at once, so that each has a connection of its own.
+    # Two transactions at the same time use both of the connections to the server.
     with engine.connect() as one, engine.connect() as other:
         pids = {read_one(x, "SELECT pg_backend_pid()") for x in (one, other)}
         assert len(pids) == POOL_SIZE

@@ -1,4 +1,4 @@
-"""What revocation costs on the way to the server, counted by a proxy before it."""
+"""The round trips of checks and logouts, counted by a proxy in front of the server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .tokens import make_pair
 
 DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 STORES = [*DRIVERS, "redis"] if find_spec("flask_logout.stores.redis") else DRIVERS
-# psycopg prepares a statement when it runs for the sixth time, which is a trip more.
+# psycopg prepares a statement at its sixth execution, which takes another round trip.
 WARM = 8
 THREADS = 6
 KEYS = [make_key("session", None, str(i)) for i in range(4)]
@@ -44,7 +44,7 @@ Counted = tuple[Flask, Proxy]
 
 
 def config_for(url: sa.URL) -> dict[str, t.Any]:
-    """Name a server to an app, which is to do nothing but what a request asks for."""
+    """Return the config of an app that never purges by itself."""
     uri = url.render_as_string(hide_password=False)
     is_redis = url.drivername == "redis"
     name = "LOGOUT_STORE_URI" if is_redis else "SQLALCHEMY_DATABASE_URI"
@@ -65,7 +65,7 @@ def served(request: pytest.FixtureRequest) -> t.Iterator[Served]:
 
 @pytest.fixture
 def counted(served: Served, make_app: MakeApp) -> t.Iterator[Counted]:
-    """An app, and the proxy between it and its store."""
+    """An app, and the proxy between the app and its store."""
     url, proxy = served
     app = make_app(**config_for(url))
     yield app, proxy
@@ -74,7 +74,7 @@ def counted(served: Served, make_app: MakeApp) -> t.Iterator[Counted]:
 
 @pytest.fixture
 def counted_sql(counted: Counted) -> Counted:
-    """The same, where the store is the app's database."""
+    """An app whose store is its own database, and the proxy between them."""
     if "LOGOUT_STORE_URI" in counted[0].config:
         pytest.skip("the store is not the app's database")
     return counted
@@ -82,18 +82,18 @@ def counted_sql(counted: Counted) -> Counted:
 
 @contextmanager
 def trips(proxy: Proxy) -> t.Iterator[t.Callable[[], int]]:
-    """Count the round trips of what is done meanwhile."""
+    """Count the round trips during the block."""
     proxy.reset()
     yield lambda: proxy.round_trips
 
 
 def find(app: Flask) -> None:
-    """Ask the store as a check does."""
+    """Query the store like a check."""
     with app.app_context():
         app.extensions["logout"].store.find(KEYS)
 
 
-def test_a_check_of_the_store_is_one_round_trip(counted: Counted) -> None:
+def test_a_check_takes_one_round_trip(counted: Counted) -> None:
     app, proxy = counted
     for _ in range(WARM):
         find(app)
@@ -104,7 +104,7 @@ def test_a_check_of_the_store_is_one_round_trip(counted: Counted) -> None:
     assert proxy.connections == 0
 
 
-def test_a_protected_request_is_one_round_trip(counted: Counted) -> None:
+def test_a_protected_request_takes_one_round_trip(counted: Counted) -> None:
     app, proxy = counted
     client, pair = app.test_client(), make_pair(app)
     for _ in range(WARM):
@@ -116,7 +116,7 @@ def test_a_protected_request_is_one_round_trip(counted: Counted) -> None:
         assert count() == 1
 
 
-def test_a_refused_request_is_one_round_trip(counted: Counted) -> None:
+def test_a_rejected_request_takes_one_round_trip(counted: Counted) -> None:
     app, proxy = counted
     client, pair = app.test_client(), make_pair(app)
     assert log_out(client, pair).data == LOGGED_OUT
@@ -127,7 +127,7 @@ def test_a_refused_request_is_one_round_trip(counted: Counted) -> None:
         assert count() == 1
 
 
-def test_a_logout_is_two_round_trips(counted: Counted) -> None:
+def test_a_logout_takes_two_round_trips(counted: Counted) -> None:
     app, proxy = counted
     client = app.test_client()
     for _ in range(WARM):
@@ -140,7 +140,7 @@ def test_a_logout_is_two_round_trips(counted: Counted) -> None:
     assert get_status(client, pair) == (401, 401)
 
 
-def test_a_thread_has_one_connection_more_than_the_app_needs(
+def test_a_thread_needs_one_additional_connection(
     counted_sql: Counted,
 ) -> None:
     app, proxy = counted_sql
@@ -168,7 +168,7 @@ def test_a_thread_has_one_connection_more_than_the_app_needs(
     assert 2 <= proxy.connections <= 2 * THREADS
 
 
-def test_one_thread_has_two_connections(counted_sql: Counted) -> None:
+def test_one_thread_needs_two_connections(counted_sql: Counted) -> None:
     app, proxy = counted_sql
     db: SQLAlchemy = app.extensions["sqlalchemy"]
     client, pair = app.test_client(), make_pair(app)
@@ -182,7 +182,7 @@ def test_one_thread_has_two_connections(counted_sql: Counted) -> None:
 
 
 def make_recipe(url: sa.URL) -> Flask:
-    """Make an app as Flask-JWT-Extended's documentation shows it, on a database."""
+    """Make an app with the blocklist from Flask-JWT-Extended's documentation."""
     app = Flask("recipe")
     app.config.update(config_for(url), JWT_SECRET_KEY=SECRET)
     jwt, db = JWTManager(app), SQLAlchemy(app)
@@ -211,7 +211,7 @@ def make_recipe(url: sa.URL) -> Flask:
     return app
 
 
-def test_the_database_recipe_is_three_round_trips(served: Served) -> None:
+def test_the_database_recipe_takes_three_round_trips(served: Served) -> None:
     url, proxy = served
     if url.drivername == "redis":
         pytest.skip("the recipe for Redis has no database")

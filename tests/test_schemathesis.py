@@ -1,4 +1,4 @@
-"""The running example answers as its OpenAPI document says, whatever is sent."""
+"""The running example responds to generated requests as its OpenAPI document says."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .tokens import bearer
 from .tokens import Pair
 
 ROOT = Path(__file__).parent.parent
-# Of one phase: enough to reach every branch of the endpoint, in a few seconds.
+# Enough examples for each phase to reach every branch of the endpoint in a few seconds.
 MAX_EXAMPLES = 30
 
-# No schema can describe a genuine token. So with a token that lets its bearer in, a
-# well-formed body is answered as a wrong one is, with a 400; and without, each is a 401.
-# Everything else that schemathesis checks, it checks as it always does.
+# A schema can't describe a valid refresh token. So with a valid access token, a well-formed
+# body leads to a 400 like a malformed one, and without it, both lead to a 401. All other
+# checks of schemathesis use their defaults.
 CONFIG = """\
 base-url = "{url}"
 headers = {headers}
@@ -42,7 +42,7 @@ expected-statuses = [{status}]
 
 
 class Example(t.NamedTuple):
-    """The example app, running."""
+    """The running example app."""
 
     url: str
     login: dict[str, str]
@@ -51,7 +51,7 @@ class Example(t.NamedTuple):
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Example]:
-    """The example app as a process of its own, its data in a directory of its own."""
+    """The example app in a process of its own, with a new data directory."""
     folder = tmp_path_factory.mktemp("example")
     script = Path(shutil.copy(ROOT / "example_app.py", folder))
     found = re.search(
@@ -87,7 +87,7 @@ def find_url(lines: t.Iterable[str] | None) -> str:
 
 
 def log_in(example: Example) -> Pair:
-    """Get a pair of tokens."""
+    """Log in, and return a pair of tokens."""
     request = Request(
         f"{example.url}/auth/login",
         json.dumps(example.login).encode(),
@@ -99,7 +99,7 @@ def log_in(example: Example) -> Pair:
 
 
 def get_status(example: Example, access_token: str) -> int:
-    """Tell how the protected route answers."""
+    """Return the status of the protected route."""
     try:
         with urlopen(Request(f"{example.url}/me", headers=bearer(access_token))) as me:
             return t.cast(int, me.status)
@@ -116,7 +116,7 @@ def run(
     access_token: str | None,
     status: int,
 ) -> str:
-    """Run schemathesis with all its checks; return what it says."""
+    """Run schemathesis with all its checks, and return its output."""
     headers = "{}"
     if access_token is not None:
         headers = f'{{ Authorization = "Bearer {access_token}" }}'
@@ -134,7 +134,7 @@ def run(
 
 
 @pytest.mark.parametrize(("is_logged_in", "status"), [(True, 400), (False, 401)])
-def test_whatever_is_sent_is_answered_as_documented(
+def test_all_generated_requests_get_documented_responses(
     example: Example, tmp_path: Path, is_logged_in: bool, status: int
 ) -> None:
     pair = log_in(example)
@@ -152,7 +152,7 @@ def test_whatever_is_sent_is_answered_as_documented(
 
 def test_the_documented_request_logs_out(example: Example, tmp_path: Path) -> None:
     pair, document = log_in(example), openapi()
-    # One request: a second one with these tokens is refused, as it should be.
+    # Only one request, because a second one with these tokens is rejected.
     del document["components"]["schemas"]["LogoutRequest"]["properties"][
         "refresh_token"
     ]["examples"]
@@ -169,7 +169,7 @@ def test_the_documented_request_logs_out(example: Example, tmp_path: Path) -> No
         status=200,
     )
     assert "✅ Examples" in said
-    # Sent again without a token and with a bad one, and refused, by "ignored_auth".
+    # The check "ignored_auth" also sends it without a token and with an invalid one.
     log = example.log.read_text().partition('"POST /auth/logout HTTP/1.1" 200')[2]
     assert log.count('" 401 -') == 2
     assert get_status(example, pair.access) == 401

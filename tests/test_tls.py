@@ -1,4 +1,4 @@
-"""Encrypted connections: what the app says of TLS holds for our connections, too."""
+"""Our connections use the TLS options of the app."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TIMEOUT = timedelta(seconds=2)
 
 
 class Certificate(t.NamedTuple):
-    """A certificate for 127.0.0.1 that vouches for itself."""
+    """A self-signed certificate for 127.0.0.1."""
 
     certificate: Path
     key: Path
@@ -79,12 +79,12 @@ def make_certificate(folder: Path) -> Certificate:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate that no server has."""
+    """A certificate that no server uses."""
     return make_certificate(tmp_path_factory.mktemp("tls") / "stranger")
 
 
 def make_certificate_of(server: PostgreSQLServer | MariaDBServer) -> Certificate:
-    """Write a certificate where a server finds it."""
+    """Write a certificate that a server can read."""
     server.own(server.folder)
     made = make_certificate(server.folder / "tls")
     for path in (server.folder / "tls", *made):
@@ -95,7 +95,7 @@ def make_certificate_of(server: PostgreSQLServer | MariaDBServer) -> Certificate
 def assert_engine_is_used(
     make_app: MakeApp, url: sa.URL, good: dict[str, t.Any], *bad: dict[str, t.Any]
 ) -> None:
-    """See a logout by one way to connect, and a refusal by the others."""
+    """Assert that a logout works with good connect arguments, and fails with bad ones."""
     config = {"SQLALCHEMY_DATABASE_URI": str(url), "LOGOUT_TIMEOUT": TIMEOUT}
     app = make_app(**config, SQLALCHEMY_ENGINE_OPTIONS={"connect_args": good})
     pair, client = make_pair(app), app.test_client()
@@ -115,7 +115,7 @@ def assert_engine_is_used(
         dispose(other)
 
 
-def test_postgresql_takes_only_tls(make_app: MakeApp, stranger: Certificate) -> None:
+def test_postgresql_with_tls_only(make_app: MakeApp, stranger: Certificate) -> None:
     server = PostgreSQLServer()
     made = make_certificate_of(server)
     server.options += ["ssl=on", f"ssl_cert_file={made.certificate}"]
@@ -135,7 +135,7 @@ def test_postgresql_takes_only_tls(make_app: MakeApp, stranger: Certificate) -> 
             )
 
 
-def test_mariadb_takes_only_tls(make_app: MakeApp, stranger: Certificate) -> None:
+def test_mariadb_with_tls_only(make_app: MakeApp, stranger: Certificate) -> None:
     server = MariaDBServer()
     made = make_certificate_of(server)
     server.options += [f"ssl-cert={made.certificate}", f"ssl-key={made.key}"]
@@ -150,7 +150,9 @@ def test_mariadb_takes_only_tls(make_app: MakeApp, stranger: Certificate) -> Non
         )
 
 
-def test_redis_by_tls(make_app: MakeApp, tmp_path: Path, stranger: Certificate) -> None:
+def test_redis_with_tls(
+    make_app: MakeApp, tmp_path: Path, stranger: Certificate
+) -> None:
     made, port = make_certificate(tmp_path / "tls"), free_port()
     options = {
         "tls-port": str(port),
