@@ -1,4 +1,4 @@
-"""The page of the example, in a browser, at the size of a phone."""
+"""The page of the example app in a browser, with the screen of a phone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from .chromium import open_browser
-from .test_example import copy_example
-from .test_example import run_example
-from .test_example import Server
+from .example_server import copy_example
+from .example_server import run_example
+from .example_server import Server
 
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """The example, running."""
+    """The running example app."""
     folder = tmp_path_factory.mktemp("browser")
     copy_example(folder)
     with run_example(folder) as server:
@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
 def browser(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> t.Iterator[webdriver.Chrome]:
-    """Chromium, with a profile of its own and the window of a phone."""
+    """Chromium with a new profile and the screen of a phone."""
     with open_browser(tmp_path_factory.mktemp("profile")) as browser:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
         yield browser
@@ -40,12 +40,12 @@ def browser(
 
 @pytest.fixture
 def page(server: Server, browser: webdriver.Chrome) -> Page:
-    """The page, just opened, in the light."""
+    """The page after it was opened, in light mode."""
     return Page(browser, server.url)
 
 
 class Page:
-    """The page as a person uses it."""
+    """Uses the page like a person."""
 
     def __init__(self, browser: webdriver.Chrome, url: str) -> None:
         self.browser = browser
@@ -54,7 +54,7 @@ class Page:
         browser.get(url)
 
     def press(self, name: str) -> tuple[str, str, str]:
-        """Press a button; give the heading, the request and the answer it shows."""
+        """Press a button. Return the heading, the request and the response."""
         count = len(self._find_all("article"))
         self._find_button(name).click()
         wait = WebDriverWait(self.browser, 10)
@@ -66,44 +66,44 @@ class Page:
         return heading, request.text, answer.text
 
     def read_tokens(self) -> list[str]:
-        """Open what is folded and read the two decoded tokens."""
+        """Open the folded parts, and read the two decoded tokens."""
         for each in self._find_all("details:not([open]) summary"):
             each.click()
         self.assert_fits()
         return [x.text for x in self._find_all("details pre")]
 
     def read_status(self) -> str:
-        """Read what is announced."""
+        """Read the message in the status region."""
         return self._find_all("[role=status]")[0].text
 
     def set_scheme(self, scheme: str) -> None:
-        """Prefer light or dark."""
+        """Set the preferred color scheme, light or dark."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [feature]}
         )
 
     def read_background(self) -> str:
-        """Read the colour behind everything."""
+        """Read the background color of the page."""
         return self._find_all("body")[0].value_of_css_property("background-color")
 
     def assert_fits(self) -> None:
-        """Nothing is wider than the screen."""
+        """Assert that nothing is wider than the screen."""
         widths = "return [innerWidth, document.documentElement.scrollWidth]"
         assert self.browser.execute_script(widths) == [360, 360]
 
     def read_errors(self) -> list[str]:
-        """Read the console, without the refusals that Chromium notes there by itself."""
+        """Read the errors in the console, except for Chromium's own lines about a 401."""
         entries = t.cast(t.Any, self.browser).get_log("browser")
-        refused = "the server responded with a status of 401 (UNAUTHORIZED)"
-        return [x["message"] for x in entries if not x["message"].endswith(refused)]
+        rejected = "the server responded with a status of 401 (UNAUTHORIZED)"
+        return [x["message"] for x in entries if not x["message"].endswith(rejected)]
 
     def list_buttons(self) -> list[str]:
-        """List the names of the buttons, as a screen reader says them."""
+        """List the accessible names of the buttons."""
         return [x.accessible_name for x in self._find_all("button")]
 
     def read_sizes(self) -> list[tuple[int, int]]:
-        """Read width and height of each button."""
+        """Read the width and height of each button."""
         return [(x.size["width"], x.size["height"]) for x in self._find_all("button")]
 
     def _find_all(self, selector: str) -> list[WebElement]:
@@ -114,7 +114,7 @@ class Page:
         return button
 
 
-def test_buttons_log_in_and_out_and_show_the_refusals(page: Page) -> None:
+def test_the_buttons_log_in_and_out_and_show_the_responses(page: Page) -> None:
     heading, request, answer = page.press("Log in")
     assert heading == "POST /auth/login 200"
     assert request == (
@@ -150,7 +150,7 @@ def test_buttons_log_in_and_out_and_show_the_refusals(page: Page) -> None:
     assert page.read_errors() == []
 
 
-def test_tokens_are_shown_decoded(page: Page) -> None:
+def test_the_page_shows_decoded_tokens(page: Page) -> None:
     assert page.read_tokens() == ["none yet", "none yet"]
     page.press("Log in")
     access, refresh = page.read_tokens()
@@ -168,7 +168,7 @@ def test_tokens_are_shown_decoded(page: Page) -> None:
     assert page.read_errors() == []
 
 
-def test_buttons_without_a_token_show_why_they_are_refused(page: Page) -> None:
+def test_the_buttons_without_a_token_show_why_requests_are_rejected(page: Page) -> None:
     missing = '{"msg":"Missing Authorization Header"}'
     assert page.press("Call /me") == ("GET /me 401", "(no token)", missing)
     assert page.press("Refresh") == ("POST /auth/refresh 401", "(no token)", missing)
@@ -176,7 +176,7 @@ def test_buttons_without_a_token_show_why_they_are_refused(page: Page) -> None:
     assert page.read_errors() == []
 
 
-def test_page_suits_a_thumb_a_screen_reader_and_the_dark(page: Page) -> None:
+def test_the_page_works_with_touch_screen_readers_and_dark_mode(page: Page) -> None:
     page.assert_fits()
     assert page.list_buttons() == ["Log in", "Call /me", "Refresh", "Log out"]
     assert all(width >= 150 and height >= 48 for width, height in page.read_sizes())
@@ -186,7 +186,7 @@ def test_page_suits_a_thumb_a_screen_reader_and_the_dark(page: Page) -> None:
     assert page.read_errors() == []
 
 
-def test_page_needs_nothing_from_elsewhere(server: Server, page: Page) -> None:
+def test_the_page_loads_nothing_from_other_sites(server: Server, page: Page) -> None:
     loaded = page.browser.execute_script(
         "return performance.getEntriesByType('resource').map(x => x.name)"
     )

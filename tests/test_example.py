@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -14,126 +11,31 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
-from urllib.error import HTTPError
-from urllib.request import build_opener
-from urllib.request import ProxyHandler
-from urllib.request import Request
 
 import pytest
 
 from .conftest import SECRET
+from .example_server import copy_example
+from .example_server import EXAMPLE
+from .example_server import run_example
+from .example_server import Server
 
-EXAMPLE = Path(__file__).parent.parent / "example_app.py"
-ADA = {"username": "ada", "password": "analytical-engine"}
 LOGGED_OUT = {"code": 200, "message": "logout successful", "data": {}}
 INVALID = {"code": 401, "message": "invalid token", "data": {}}
 REVOKED = {"msg": "Token has been revoked"}
 
-BY_HAND = ["example_app.py", "--port", "0"]
 BY_GUNICORN = [
     *("-m", "gunicorn", "--workers", "2", "--bind", "127.0.0.1:0"),
     *("--access-logfile", "-", "--access-logformat", "served by %(p)s"),
     "example_app:app",
 ]
 
-_open = build_opener(ProxyHandler({})).open
-
-
-class Server(t.NamedTuple):
-    """The example app as a running process."""
-
-    url: str
-    folder: Path
-
-    def call(
-        self, path: str, token: str | None = None, body: object = None
-    ) -> tuple[int, t.Any]:
-        """Send a GET to ``/me`` or a POST to another path; return status and JSON."""
-        headers = {"Content-Type": "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        method, data = ("GET", None) if path == "/me" else ("POST", b"")
-        data = data if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, data, headers, method=method)
-        try:
-            with _open(request, timeout=60) as response:
-                return response.status, json.load(response)
-        except HTTPError as e:
-            with e:
-                return e.code, json.load(e)
-
-    def login(self) -> tuple[str, str]:
-        """Log ada in; return the access token and the refresh token."""
-        status, body = self.call("/auth/login", body=ADA)
-        assert status == 200
-        assert body.keys() == {"access_token", "refresh_token"}
-        return body["access_token"], body["refresh_token"]
-
-    def logout(self, access: str, refresh: str) -> tuple[int, t.Any]:
-        """Log out with both tokens."""
-        return self.call("/auth/logout", access, {"refresh_token": refresh})
-
-    @property
-    def output(self) -> str:
-        """Return what the process has printed so far."""
-        return (self.folder / "output.txt").read_text()
-
-
-def copy_example(folder: Path) -> None:
-    """Copy the app to a folder, so that its database is not in the checkout."""
-    shutil.copy(EXAMPLE, folder)
-
-
-@contextmanager
-def run_example(
-    folder: Path, command: t.Sequence[str] = BY_HAND, secret: str | None = SECRET
-) -> t.Iterator[Server]:
-    """Run the copy in a folder until the block ends."""
-    environment = {k: v for k, v in os.environ.items() if k != "JWT_SECRET_KEY"}
-    if secret is not None:
-        environment["JWT_SECRET_KEY"] = secret
-    with open(folder / "output.txt", "w") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield Server(_wait_for_address(process, folder), folder)
-    finally:
-        _stop(process)
-    assert "Traceback" not in (folder / "output.txt").read_text()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
-
-
-def _wait_for_address(process: subprocess.Popen[bytes], folder: Path) -> str:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        output = (folder / "output.txt").read_text()
-        found = re.search(r"(?:Open|Listening at:) (http://127\.0\.0\.1:\d+)", output)
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError((folder / "output.txt").read_text())
-
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """The example app, started as its users start it."""
+    """The running example app, started with Python."""
     folder = tmp_path_factory.mktemp("by_hand")
     copy_example(folder)
     with run_example(folder) as server:
@@ -141,7 +43,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
 
 
 def rejected_by_both_workers(server: Server, path: str, token: str) -> bool:
-    """Tell whether two workers reject a token, each time it is sent."""
+    """Return whether both workers reject a token in every request."""
     before = len(server.output)
     workers: set[str] = set()
     deadline = time.monotonic() + 60
@@ -211,7 +113,7 @@ def test_the_database_is_beside_the_file(tmp_path: Path) -> None:
     assert [x.name for x in elsewhere.iterdir()] == ["output.txt"]
 
 
-def test_tokens_and_revocations_outlast_a_restart(tmp_path: Path) -> None:
+def test_tokens_and_revocations_survive_a_restart(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with run_example(tmp_path, secret=None) as server:
         access, refresh = server.login()
@@ -234,7 +136,7 @@ def test_the_demo_secret_is_marked_and_can_be_replaced(tmp_path: Path) -> None:
         assert server.call("/me", access) == rejected
 
 
-def test_taken_port_is_explained(tmp_path: Path) -> None:
+def test_an_occupied_port_is_explained(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -261,7 +163,7 @@ def test_every_worker_rejects_the_tokens_also_after_a_restart(tmp_path: Path) ->
         assert server.call("/me", again) == (200, {"identity": "ada"})
 
 
-def test_double_logouts_at_once_store_one_set_of_rows(tmp_path: Path) -> None:
+def test_simultaneous_logouts_store_one_set_of_rows(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with run_example(tmp_path, BY_GUNICORN) as server:
         access, refresh = server.login()

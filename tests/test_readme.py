@@ -17,11 +17,11 @@ import pytest
 from docutils import nodes  # type: ignore[import-untyped]  # it ships no types
 from docutils.core import publish_doctree  # type: ignore[import-untyped]
 
+from .example_server import copy_example
+from .example_server import run_example
 from .flask_run import Server
 from .flask_run import Shell
 from .pages import read
-from .test_example import copy_example
-from .test_example import run_example
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.rst"
