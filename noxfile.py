@@ -1,4 +1,4 @@
-"""Checks by name: ``nox -l`` lists them, ``nox -s lint`` runs one."""
+"""Sessions for each check. ``nox -l`` lists them, and ``nox -s lint`` runs one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent
 OLDEST = "3.10"
 PYTHONS = [OLDEST, "3.11", "3.12", "3.13", "3.14"]
 
-# What doesn't depend on the version of Python or of a library: one run has it all.
+# Tests that don't depend on the versions of Python and of libraries, so one run is enough.
 ONCE = [
     "-m",
     "not infrastructure",
@@ -38,7 +38,7 @@ ONCE = [
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check format, style and the directions of imports."""
+    """Check the format, the style and the directions of imports."""
     session.install("-e", ".[lint]")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -55,7 +55,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation. Warnings are errors."""
+    """Build the documentation, with warnings as errors."""
     session.install("-e", ".[docs]")
     session.run(
         *("sphinx-build", "-E", "-W", "-q", "-b", "html", "docs", "docs/_build")
@@ -64,7 +64,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after -- are pytest's."""
+    """Run the tests. Arguments after -- are passed to pytest."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
 
@@ -84,9 +84,9 @@ def lower_bounds(session: nox.Session) -> None:
     constraints = Path(session.create_tmp()) / "lower-bounds.txt"
     constraints.write_text("\n".join(_list_lower_bounds()))
     session.install("-e", ".[test,drivers]", "-c", str(constraints))
-    # Frameworks of that time emit warnings of their own.
+    # Old versions of frameworks emit warnings.
     session.run("pytest", "-q", *ONCE, "--ignore=tests/test_frameworks.py")
-    # The newest SQLAlchemy 2.0, with the tests of what differs between its versions.
+    # Test the newest SQLAlchemy 2.0 as well, where its versions differ.
     session.install("--upgrade", "sqlalchemy<2.1")
     names = ("sqlalchemy", "joining", "listeners", "roundtrips")
     session.run("pytest", "-q", *(f"tests/test_{name}.py" for name in names))
@@ -94,7 +94,7 @@ def lower_bounds(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def wheel(session: nox.Session) -> None:
-    """Build the distributions, install the wheel, and test what is installed."""
+    """Build the distributions, install the wheel, and test the installed package."""
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder / "dist", ignore_errors=True)
     session.install("build")
@@ -104,7 +104,7 @@ def wheel(session: nox.Session) -> None:
     unpacked = folder / source.name.removesuffix(".tar.gz")
     shutil.rmtree(unpacked, ignore_errors=True)
     shutil.unpack_archive(source, folder)
-    # Without the package beside them, the tests import the installed wheel.
+    # Delete the package beside the tests, so that they import the installed wheel.
     shutil.rmtree(unpacked / "flask_logout")
     session.install(str(built))
     session.chdir(unpacked)

@@ -158,7 +158,7 @@ def test_a_time_without_fraction_or_zone_is_reported(
         "mysql": ("DATETIME", "DATETIME(6)"),
         "postgresql": ("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP WITH TIME ZONE"),
     }[sa.make_url(database_url).get_backend_name()]
-    fault = f"the column cutoff is {naive}, not {right}"
+    fault = f"column cutoff has {naive} instead of {right}"
     assert find_problems(app) == ({} if naive == right else say_faults(fault))
 
 
@@ -171,7 +171,7 @@ def test_a_column_that_is_not_nullable_is_reported(
         table.c.actor.nullable = False
 
     change_table(app, require)
-    fault = "the column actor is VARCHAR(255) NOT NULL, not VARCHAR(255)"
+    fault = "column actor has VARCHAR(255) NOT NULL instead of VARCHAR(255)"
     assert find_problems(app) == say_faults(fault)
 
 
