@@ -154,7 +154,7 @@ def test_one_revocation_is_merged_with_several_at_once(
     assert found(store, first.key) == merge(made)
 
 
-def test_no_plan_of_revocations_accepts_an_ended_login_again(store: Store) -> None:
+def test_no_sequence_of_revocations_restores_a_login(store: Store) -> None:
     """The plans share one store, because each plan has an issuer of its own."""
     for start in range(0, len(SOME_PLANS), 128):
         plans = SOME_PLANS[start : start + 128]
