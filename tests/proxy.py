@@ -355,4 +355,4 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes], log: Path) -> N
         except OSError:
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-    pytest.fail(f"the server does not answer: {log.read_text()}")
+    pytest.fail(f"the server doesn't respond: {log.read_text()}")

@@ -125,7 +125,7 @@ class Site:
             answers.append(self.request(token))
             if len({x.worker for x in answers}) == WORKERS:
                 return answers
-        raise AssertionError("not every worker answers")
+        raise AssertionError("not every worker responds")
 
     def ask_all_for_status(self, token: str) -> set[int]:
         """Send requests until every worker has responded, and return all statuses."""

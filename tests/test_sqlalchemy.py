@@ -223,7 +223,7 @@ def test_with_a_session_a_revocation_is_rolled_back_with_the_app(host: Flask) ->
     assert found(store, revocation().key) == []
 
 
-def test_a_check_leaves_an_open_transaction_alone(host: Flask) -> None:
+def test_a_check_does_not_affect_an_open_transaction(host: Flask) -> None:
     db, store = database_of(host), store_of(host)
     notes = Notes(db)
     notes.insert(1)
@@ -235,7 +235,9 @@ def test_a_check_leaves_an_open_transaction_alone(host: Flask) -> None:
     assert notes.committed() == [1]
 
 
-def test_a_write_in_memory_leaves_an_open_transaction_alone(make_app: MakeApp) -> None:
+def test_a_write_in_memory_does_not_affect_an_open_transaction(
+    make_app: MakeApp,
+) -> None:
     app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
     with app.app_context():
         db, store = database_of(app), store_of(app)
