@@ -21,7 +21,7 @@ FLAGS = [
 
 
 def open_browser(profile: Path) -> webdriver.Chrome:
-    """Start Chromium, or skip the test; under CI, fail it.
+    """Start Chromium. Without it, skip the test, or fail in CI.
 
     :param profile: the folder of its profile.
     :returns: a context manager that ends it.

@@ -42,9 +42,9 @@ def test_a_separate_database_rejects_the_argument_session(
     with app.app_context(), pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=session)
     assert str(caught.value) == (
-        "The argument session needs the revocations in one of the app's own databases,"
-        " but LOGOUT_STORE_URI names another database. Remove the argument, or remove"
-        " LOGOUT_STORE_URI."
+        "The argument session requires revocations to be stored in one of the app's own"
+        " databases, but LOGOUT_STORE_URI names another database. Remove the argument, or"
+        " remove LOGOUT_STORE_URI."
     )
 
 

@@ -178,9 +178,9 @@ def check_rejected(own: sa.URL, other: sa.URL) -> None:
     with Session(engine) as session, pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=session)
     assert str(caught.value) == (
-        f"The argument session is a session of the {kind} database {other.database!r},"
-        f" but the table {TABLE} is in the {kind} database {own.database!r}. Pass a"
-        " session of that database, or remove the argument."
+        f"Invalid argument session: it is connected to the {kind} database"
+        f" {other.database!r}, but the table {TABLE} is in the {kind} database"
+        f" {own.database!r}. Pass a session of that database, or remove the argument."
     )
 
 
@@ -218,8 +218,8 @@ def test_a_session_without_an_engine_is_rejected(host: Flask) -> None:
     with pytest.raises(ConfigError) as caught:
         logout.revoke_user("ada", session=Session())
     assert str(caught.value) == (
-        "The argument session is a session that has no engine for the table of"
-        " revocations. Pass db.session, or a session that is bound to an engine."
+        "Invalid argument session: it has no engine for the table of revocations. Pass"
+        " db.session, or a session that is bound to an engine."
     )
 
 

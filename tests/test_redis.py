@@ -578,9 +578,9 @@ def test_redis_rejects_the_argument_session(single: RedisStore) -> None:
     with pytest.raises(ConfigError) as caught:
         single.join(session)
     assert str(caught.value) == (
-        "The argument session needs the revocations in one of the app's own databases,"
-        " but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part in a database"
-        " transaction. Remove the argument, or remove LOGOUT_STORE_URI."
+        "The argument session requires revocations to be stored in one of the app's own"
+        " databases, but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part in a"
+        " database transaction. Remove the argument, or remove LOGOUT_STORE_URI."
     )
 
 

@@ -115,9 +115,9 @@ class RedisStore:
 
     def join(self, session: AppSession) -> t.NoReturn:
         raise ConfigError(
-            "The argument session needs the revocations in one of the app's own databases,"
-            " but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part in a database"
-            " transaction. Remove the argument, or remove LOGOUT_STORE_URI."
+            "The argument session requires revocations to be stored in one of the app's"
+            " own databases, but LOGOUT_STORE_URI is a Redis URL, and Redis can't take part"
+            " in a database transaction. Remove the argument, or remove LOGOUT_STORE_URI."
         )
 
     def find(

@@ -57,9 +57,10 @@ def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
 def has_passed(
     instant: sa.ColumnElement[datetime], now: datetime, dialect: str
 ) -> sa.ColumnElement[bool]:
-    """Return SQL for: the instant has passed by this machine's and the database's clock.
+    """Return the SQL condition that an instant has passed by two clocks.
 
-    On SQLite, only this machine's clock counts.
+    The clocks are those of this machine and of the database. On SQLite, only this
+    machine's clock counts.
 
     :param now: the current time by this machine's clock, aware UTC.
     :param dialect: one of the values of :data:`DIALECTS`.

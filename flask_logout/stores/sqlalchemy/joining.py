@@ -121,8 +121,8 @@ def _translated() -> t.Iterator[None]:
         yield
     except UnboundExecutionError as e:
         raise ConfigError(
-            "The argument session is a session that has no engine for the table of"
-            " revocations. Pass db.session, or a session that is bound to an engine."
+            "Invalid argument session: it has no engine for the table of revocations."
+            " Pass db.session, or a session that is bound to an engine."
         ) from e
     except (InvalidRequestError, LogoutError):
         # The app must roll back, or has closed the session. The database isn't at fault.
@@ -137,7 +137,7 @@ def _check_database(theirs: sa.Engine, ours: sa.Engine, table: str) -> None:
     if kinds[0] == kinds[1] and (None in names or names[0] == names[1]):
         return
     raise ConfigError(
-        f"The argument session is a session of the {theirs.dialect.name} database"
+        f"Invalid argument session: it is connected to the {theirs.dialect.name} database"
         f" {theirs.url.database!r}, but the table {table} is in the"
         f" {ours.dialect.name} database {ours.url.database!r}. Pass a session of that"
         " database, or remove the argument."

@@ -98,9 +98,9 @@ class SQLAlchemyStore:
     def join(self, session: AppSession) -> JoinedTable:
         if "bind_key" not in self.table.metadata.info:
             raise ConfigError(
-                "The argument session needs the revocations in one of the app's own"
-                " databases, but LOGOUT_STORE_URI names another database. Remove the"
-                " argument, or remove LOGOUT_STORE_URI."
+                "The argument session requires revocations to be stored in one of the"
+                " app's own databases, but LOGOUT_STORE_URI names another database. Remove"
+                " the argument, or remove LOGOUT_STORE_URI."
             )
         return JoinedTable(session, self.table, self.engine, self._upsert)
 
