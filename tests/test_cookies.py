@@ -25,6 +25,7 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 from .tokens import Pair
+from .tokens import unset
 
 NAMES = {
     kind: {f"{kind}_token_cookie", f"csrf_{kind}_token"}
@@ -50,13 +51,6 @@ def csrf(client: FlaskClient) -> dict[str, str]:
     """Make the header with the CSRF token of the access cookie."""
     cookie = client.get_cookie("csrf_access_token")
     return {} if cookie is None else {"X-CSRF-TOKEN": cookie.value}
-
-
-def unset(response: t.Any) -> set[str]:
-    """List the cookies that a response unsets."""
-    values = [x.partition(";")[0] for x in response.headers.getlist("Set-Cookie")]
-    assert all(value.endswith("=") for value in values)
-    return {value.rstrip("=") for value in values}
 
 
 def test_an_expired_access_cookie_with_a_valid_refresh_cookie_logs_out(

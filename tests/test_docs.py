@@ -8,7 +8,6 @@ from pathlib import Path
 from flask_logout import LogoutExtension
 
 from .conftest import MakeApp
-from .openapi_examples import examples
 from .pages import blocks
 from .pages import list_pages
 from .pages import read

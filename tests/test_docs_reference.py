@@ -35,10 +35,10 @@ from .commands import run_command
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import SECRET
+from .openapi_examples import examples
 from .pages import blocks
 from .pages import read
 from .pages import run
-from .test_openapi import examples
 from .tokens import bearer
 from .tokens import get_status
 from .tokens import log_out

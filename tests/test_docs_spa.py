@@ -19,9 +19,9 @@ from .conftest import SECRET
 from .pages import blocks
 from .pages import run
 from .programs import find_program
-from .test_cookies import unset
 from .tokens import bearer
 from .tokens import make_pair
+from .tokens import unset
 
 JAVASCRIPT = "\n".join(blocks("howto/spa.rst", "javascript"))
 

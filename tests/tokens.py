@@ -80,3 +80,10 @@ def get_status(client: FlaskClient, pair: Pair) -> tuple[int, int]:
     access = client.get("/me", headers=bearer(pair.access))
     refresh = client.post("/refresh", headers=bearer(pair.refresh))
     return access.status_code, refresh.status_code
+
+
+def unset(response: TestResponse) -> set[str]:
+    """List the cookies that a response unsets."""
+    values = [x.partition(";")[0] for x in response.headers.getlist("Set-Cookie")]
+    assert all(value.endswith("=") for value in values)
+    return {value.rstrip("=") for value in values}

@@ -78,7 +78,7 @@ def check_errors(service: LogoutService) -> str | None:
 def check_store(service: LogoutService) -> str | None:
     """Check that the store can be reached and has the right table and settings."""
     try:
-        return "; ".join(service.store.inspect().list_problems()) or None
+        return " ".join(service.store.inspect().list_problems()) or None
     except StoreUnavailableError as e:
         return _unreachable(e)
 
