@@ -85,7 +85,7 @@ def test_the_check_asks_for_replicas_that_acknowledge(
         with Server(tmp_path / "replica", *GOOD, *follow) as replica:
             wait_until(lambda: is_synced(replica))
             assert "Set LOGOUT_REDIS_WAIT to 1 or more." in check(make_app, primary)
-            assert "it is a read-only replica" in check(make_app, replica)
+            assert "the server is a read-only replica" in check(make_app, replica)
             assert check(make_app, primary, **{key: int(value)}) == "ok: store"
             app = make_app(LOGOUT_STORE_URI=primary.url, **{key: int(value)})
             pair = make_pair(app)
