@@ -149,7 +149,7 @@ def test_the_check_compares_the_table(project: Project) -> None:
     with closing(sqlite3.connect(project.folder / "app.db")) as database:
         database.execute("ALTER TABLE logout_revocation DROP COLUMN reason")
     said = project.run("flask", "logout", "check", status=1)
-    assert "the column reason (VARCHAR(255)) is missing" in said
+    assert "column reason (VARCHAR(255)) is missing" in said
 
 
 def test_a_new_app_and_a_new_name(project: Project) -> None:
