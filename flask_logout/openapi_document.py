@@ -156,7 +156,7 @@ def _operation(needs_body: bool) -> _Json:
         " store did not acknowledge a write (503). A valid refresh token that has expired"
         " or is already revoked is accepted. Unknown fields in the body are ignored.",
         "requestBody": {
-            "description": "The refresh token that belongs to the access token.",
+            "description": "The refresh token of the same user as the access token.",
             "required": needs_body,
             "content": _content([LogoutRequest], examples),
         },
