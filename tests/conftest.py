@@ -17,7 +17,10 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.plugin_suites"]
+
+# These are test suites of apps. The tests of the pytest plugin run them.
+collect_ignore = ["suites"]
 
 SECRET = "a secret of at least thirty-two bytes"
 

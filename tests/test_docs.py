@@ -17,7 +17,7 @@ from .tokens import make_pair
 
 
 def test_every_python_block_is_found() -> None:
-    # The blocks of that page have captions: test_testing.py runs them as files.
+    # The blocks of that page have captions. test_testing_page.py runs them as files.
     for page in set(list_pages()) - {"howto/testing.rst"}:
         count = read(page).count("code-block:: python")
         assert (page, len(blocks(page, "python"))) == (page, count)

@@ -1,0 +1,2 @@
+def test_pair(logout_make_pair):
+    pass
