@@ -110,7 +110,11 @@ def logout_client(logout_app: Flask) -> FlaskClient:
 @pytest.fixture
 def logout_make_pair(logout_app: Flask) -> MakePair:
     """Make an access and a refresh token: logout_make_pair(identity, **claims)."""
-    return _maker(logout_app)
+    from .testing_tokens import make_tokens
+
+    return lambda identity, /, **claims: TokenPair(
+        *make_tokens(logout_app, identity, claims)
+    )
 
 
 @pytest.fixture
@@ -126,54 +130,59 @@ def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
 @pytest.fixture
 def logout_make_expired_pair(logout_app: Flask) -> MakePair:
     """Make a pair that expired before any leeway or grace period of the app."""
-    from datetime import timedelta
+    from .testing_tokens import make_expired_tokens
 
-    from .jwt_settings import read_leeway
-
-    grace = logout_app.extensions["logout"].settings.expired_access_grace
-    with _context(logout_app):
-        leeway = read_leeway()
-    return _maker(logout_app, expires_delta=-(leeway + grace + timedelta(minutes=1)))
+    return lambda identity, /, **claims: TokenPair(
+        *make_expired_tokens(logout_app, identity, claims)
+    )
 
 
 @pytest.fixture
 def logout_make_foreign_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair with invalid signatures."""
-    return _changed(logout_make_pair, lambda a, r: TokenPair(_forge(a), _forge(r)))
+    from .testing_tokens import forge
+
+    return lambda identity, /, **claims: TokenPair(
+        *map(forge, logout_make_pair(identity, **claims))
+    )
 
 
 @pytest.fixture
 def logout_make_malformed_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair of tokens without their last part, the signature."""
-    return _changed(logout_make_pair, lambda a, r: TokenPair(_cut(a), _cut(r)))
+    from .testing_tokens import cut
+
+    return lambda identity, /, **claims: TokenPair(
+        *map(cut, logout_make_pair(identity, **claims))
+    )
 
 
 @pytest.fixture
 def logout_make_swapped_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair in which the access token and the refresh token are swapped."""
-    return _changed(logout_make_pair, lambda a, r: TokenPair(access=r, refresh=a))
+    return lambda identity, /, **claims: TokenPair(
+        *reversed(logout_make_pair(identity, **claims))
+    )
 
 
 @pytest.fixture
 def logout_headers(logout_app: Flask) -> MakeHeaders:
     """Make request headers with the access token of a pair, or with a single token."""
+    from .testing_tokens import make_headers
 
-    def make_headers(token: TokenPair | str) -> dict[str, str]:
-        with _context(logout_app):
-            return _headers(token if isinstance(token, str) else token.access)
-
-    return make_headers
+    return lambda token: make_headers(
+        logout_app, token if isinstance(token, str) else token.access
+    )
 
 
 @pytest.fixture
 def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
     """Send a logout request to the app and return the response."""
+    from .testing_tokens import make_request
 
     def log_out(pair: TokenPair) -> TestResponse:
-        rule = next(logout_app.url_map.iter_rules("logout.logout")).rule
-        with _context(logout_app):
-            request = _request(pair)
-        return logout_client.post(rule, **request)
+        path, options = make_request(logout_app, pair.access, pair.refresh)
+        return logout_client.post(path, **options)
 
     return log_out
 
@@ -181,18 +190,17 @@ def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
 @pytest.fixture
 def logout_assert_revoked(logout_app: Flask) -> AssertTokens:
     """Fail if a token isn't revoked: logout_assert_revoked(token, *others)."""
-    complaint = "is not revoked. Check that the logout request returned 200."
-    return _asserter(logout_app, True, complaint)
+    from .testing_tokens import make_assertion
+
+    return make_assertion(logout_app, expected=True)
 
 
 @pytest.fixture
 def logout_assert_not_revoked(logout_app: Flask) -> AssertTokens:
     """Fail if a token is revoked: logout_assert_not_revoked(token, *others)."""
-    complaint = (
-        "is revoked. Something has revoked this token, its login, all tokens of its"
-        " user, or all tokens."
-    )
-    return _asserter(logout_app, False, complaint)
+    from .testing_tokens import make_assertion
+
+    return make_assertion(logout_app, expected=False)
 
 
 @pytest.fixture
@@ -219,9 +227,10 @@ def logout_store_unavailable(logout_app: Flask) -> StopStore:
 @pytest.fixture
 def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
     """Delete all revocations after the test, and whenever the test calls this."""
+    from .testing_tokens import open_context
 
     def clean_up() -> None:
-        with _context(logout_app):
+        with open_context(logout_app):
             logout_app.extensions["logout"].store.inspect().clear()
 
     yield clean_up
@@ -237,111 +246,3 @@ class _StoppedStore:
         raise StoreUnavailableError("the test uses logout_store_unavailable")
 
     add = join = find = changes = purge = inspect = _fail
-
-
-def _context(app: Flask) -> AbstractContextManager[object]:
-    """Reuse an open context of the app, because the app's loaders may need its g."""
-    from contextlib import nullcontext
-
-    from flask import current_app
-
-    return nullcontext() if current_app and current_app == app else app.app_context()
-
-
-def _maker(app: Flask, **options: t.Any) -> MakePair:
-    import flask_jwt_extended as fje
-
-    def make(identity: t.Any, /, **claims: t.Any) -> TokenPair:
-        given = {**options, "additional_claims": claims}
-        with _context(app):
-            return TokenPair(
-                fje.create_access_token(identity, **given),
-                fje.create_refresh_token(identity, **given),
-            )
-
-    return make
-
-
-def _changed(make: MakePair, change: t.Callable[[str, str], TokenPair]) -> MakePair:
-    return lambda identity, /, **claims: change(*make(identity, **claims))
-
-
-def _cut(token: str) -> str:
-    return token.rpartition(".")[0]
-
-
-def _forge(token: str) -> str:
-    """Invert the signature, so that its length is right for any algorithm."""
-    from jwt.utils import base64url_decode
-    from jwt.utils import base64url_encode
-
-    signature = base64url_decode(token.rpartition(".")[2])
-    forged = base64url_encode(bytes(octet ^ 0xFF for octet in signature))
-    return f"{_cut(token)}.{forged.decode()}"
-
-
-def _headers(token: str) -> dict[str, str]:
-    from .jwt_extended import config
-
-    return {config.header_name: f"{config.header_type} {token}".strip()}
-
-
-def _request(pair: TokenPair) -> dict[str, t.Any]:
-    """Put the access token everywhere that the app looks for one."""
-    from .jwt_extended import config
-
-    body, query, headers = {"refresh_token": pair.refresh}, {}, {}
-    if "headers" in config.token_location:
-        headers.update(_headers(pair.access))
-    if "cookies" in config.token_location:
-        headers["Cookie"] = f"{config.access_cookie_name}={pair.access}"
-        headers[config.access_csrf_header_name] = _csrf_of(pair.access)
-    if "json" in config.token_location:
-        body[config.json_key] = pair.access
-    if "query_string" in config.token_location:
-        value = f"{config.query_string_value_prefix}{pair.access}"
-        query[config.query_string_name] = value
-    return {"json": body, "query_string": query, "headers": headers}
-
-
-def _csrf_of(token: str) -> str:
-    import jwt
-
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
-        return ""
-    return str(claims.get("csrf", ""))
-
-
-def _asserter(app: Flask, expected: bool, complaint: str) -> AssertTokens:
-    def check(token: str, *others: str) -> None:
-        # Hide this frame, because pytest shows the arguments, which are tokens.
-        __tracebackhide__ = True
-        for each in (token, *others):
-            is_revoked, name = _ask(app, each)
-            if is_revoked is not expected:
-                raise AssertionError(f"{name} {complaint}")
-
-    return check
-
-
-def _ask(app: Flask, token: str) -> tuple[bool, str]:
-    """Check a token as protected routes do, and describe it without showing it."""
-    __tracebackhide__ = True
-    from flask_jwt_extended import get_unverified_jwt_headers
-
-    from . import tokens
-    from .claims import subject_of
-    from .exceptions import InvalidTokenError
-    from .jwt_extended import blocklist_loader_of
-
-    with _context(app):
-        try:
-            claims = tokens.decode(token)
-        except InvalidTokenError as e:
-            raise AssertionError(f"Invalid token: {e}") from None
-        loader = blocklist_loader_of(app)
-        is_revoked = bool(loader(get_unverified_jwt_headers(token), claims))
-        subject = subject_of(claims, tokens.identity_claim())
-    return is_revoked, f"The {claims['type']} token of {subject!r}"
