@@ -241,8 +241,8 @@ def test_an_unsupported_database_is_an_error(bare: Flask) -> None:
         LogoutExtension(bare)
     assert str(caught.value) == (
         "Unsupported database: mssql. Expected one of cockroachdb, mariadb, mysql,"
-        " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a database of"
-        " that kind."
+        " postgresql, sqlite. Set LOGOUT_BIND_KEY or LOGOUT_STORE_URI to a supported"
+        " database."
     )
 
 
