@@ -17,7 +17,13 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 
-pytest_plugins = ["pytester", "tests.plugin_suites"]
+# The modules of this package define fixtures that several files share.
+pytest_plugins = [
+    "pytester",
+    "tests.mirrors",
+    "tests.plugin_suites",
+    "tests.proxied_apps",
+]
 
 # These are test suites of apps. The tests of the pytest plugin run them.
 collect_ignore = ["suites"]
