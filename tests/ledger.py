@@ -1,4 +1,4 @@
-"""Record what clients of an app with faults get."""
+"""Record the responses of an app while its store fails, and check them in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forked processes."""
+"""Do work in forked processes."""
 
 from __future__ import annotations
 

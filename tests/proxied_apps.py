@@ -19,20 +19,15 @@ from .tokens import bearer
 from .tokens import make_pair
 
 TIMEOUT = 1.0
-
 # The extra time that a busy machine may take. Servers that stall do so for longer.
 SLACK = 10.0
-
 # The timeout of operations that must succeed even on a busy machine.
 PATIENCE = 60.0
-
 # psycopg and psycopg2 wait at least this long for a connection.
 LIBPQ_TIMEOUT = 2.0
-
 DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 
 Served = tuple[sa.URL, Proxy]
-
 Reached = tuple[Flask, Proxy]
 
 

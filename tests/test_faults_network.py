@@ -26,19 +26,16 @@ from .tokens import make_pair
 
 pytestmark = pytest.mark.infrastructure
 
-
 CUTS = ["requests", "replies"]
 
 # psycopg2 ignores signals while it waits.
 with_signals = pytest.mark.parametrize(
     "served", ["postgresql+psycopg", "mysql+pymysql"], indirect=True
 )
-
 # PyMySQL limits each single read, but not the total time.
 with_a_total = pytest.mark.parametrize(
     "served", ["postgresql+psycopg", "postgresql+psycopg2"], indirect=True
 )
-
 with_psycopg = pytest.mark.parametrize("served", ["postgresql+psycopg"], indirect=True)
 
 

@@ -38,7 +38,6 @@ from .tokens import Pair
 
 pytestmark = pytest.mark.infrastructure
 
-
 CHECKOUT = Path(__file__).parent.parent
 
 

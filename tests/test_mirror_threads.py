@@ -31,6 +31,8 @@ from .mirrors import revocation
 from .mirrors import Watched
 
 THREADS = 8
+# The longest wait for an event, in seconds, even on a busy machine.
+PATIENCE = 60
 
 
 def in_threads(app: Flask, function: t.Callable[[], t.Any]) -> list[t.Any]:
@@ -60,7 +62,7 @@ def wait_for_all(mirror: Mirror, clock: Clock) -> t.Callable[[], None]:
 
     def hold() -> None:
         for _ in range(THREADS):
-            assert arrived.acquire(timeout=5)
+            assert arrived.acquire(timeout=PATIENCE)
         clock.move(0.001)
 
     mirror._sync = count  # type: ignore[method-assign]  # only to count the threads
@@ -99,22 +101,28 @@ def test_one_thread_fills_the_mirror_while_others_continue(
     make_app: MakeApp, store: Watched, mirror: Mirror
 ) -> None:
     store.add([revocation("old")])
-    goes_on = threading.Event()
-    store.before_changes = lambda: goes_on.wait(5)
     app = make_app()
+    asking, goes_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asking.set()
+        goes_on.wait(PATIENCE)
 
     def check() -> None:
         with app.app_context():
             finds(mirror, "old")
 
+    store.before_changes = hold
     thread = threading.Thread(target=check)
     thread.start()
-    while "changes" not in store.calls:
-        goes_on.wait(0.001)
-    assert finds(mirror, "old", "a") == ["old"]
-    assert store.take_calls().count("changes") == 1
-    goes_on.set()
-    thread.join()
+    try:
+        assert asking.wait(PATIENCE)
+        assert finds(mirror, "old", "a") == ["old"]
+        assert store.take_calls().count("changes") == 1
+        assert not goes_on.is_set()
+    finally:
+        goes_on.set()
+        thread.join()
 
 
 def test_a_page_that_another_check_has_read_is_not_read_again(
@@ -166,7 +174,7 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent(
 
     def hold() -> None:
         asking.set()
-        goes_on.wait(10)
+        goes_on.wait(PATIENCE)
 
     def check() -> None:
         with app.app_context():
@@ -175,20 +183,21 @@ def test_a_fork_does_not_wait_for_a_thread_of_its_parent(
     store.before_changes = hold
     thread = threading.Thread(target=check)
     thread.start()
-    asking.wait(5)
+    assert asking.wait(PATIENCE)
     store.before_changes = bool
     child = os.fork()
     if child == 0:  # pragma: no cover
-        signal.alarm(10)
+        signal.alarm(PATIENCE)
         code = 1
         try:
             store.add([revocation("new")])
             code = 0 if finds(full_mirror, "old", "new", "a") == ["old", "new"] else 2
         finally:
             os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     goes_on.set()
     thread.join()
+    assert code == 0
     clock.move(BOUND)
     assert finds(full_mirror, "old", "new", "a") == ["old", "new"]
 
@@ -203,11 +212,11 @@ def test_a_worker_finds_its_own_revocation_if_a_rebuild_ends_meanwhile(
     for step in itertools.count():
         ends, is_read = threading.Event(), threading.Event()
         rebuild = rebuild_until(full_mirror, app, is_read, ends)
-        assert is_read.wait(10)
+        assert is_read.wait(PATIENCE)
 
         def end(ends: threading.Event = ends, rebuild: t.Any = rebuild) -> None:
             ends.set()
-            rebuild.join(10)
+            rebuild.join(PATIENCE)
 
         with calling(end, at=step, of=Mirror._insert) as was_called:
             full_mirror.add([revocation(step)])
@@ -231,7 +240,7 @@ def rebuild_until(
     def hold(page: Page) -> None:
         if not page.has_more:
             is_read.set()
-            ends.wait(10)
+            ends.wait(PATIENCE)
 
     def check() -> None:
         with app.app_context():
