@@ -5,15 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flask_logout import LogoutExtension
-
-from .conftest import MakeApp
 from .pages import blocks
 from .pages import list_pages
 from .pages import read
-from .pages import run
-from .tokens import get_status
-from .tokens import make_pair
 
 
 def test_every_python_block_is_found() -> None:
@@ -30,18 +24,6 @@ def test_a_test_runs_the_python_blocks_of_every_page() -> None:
     with_code = [page for page in list_pages() if blocks(page, "python")]
     assert len(with_code) > 2
     assert [page for page in with_code if f'"{page}"' not in tests] == []
-
-
-def test_each_login_can_end_the_others(make_app: MakeApp) -> None:
-    app = make_app()
-    with app.app_context():
-        log_in = run("explanation/how-it-works.rst", logout=LogoutExtension())
-        first, second = (
-            make_pair(app, additional_claims=log_in["claims_of_only_session"]("ada"))
-            for _ in "12"
-        )
-        assert get_status(app.test_client(), first) == (401, 401)
-        assert get_status(app.test_client(), second) == (200, 200)
 
 
 def test_every_test_that_the_security_page_names_exists() -> None:
