@@ -71,7 +71,7 @@ def problem_of(app: Flask) -> str | None:
     if isinstance(loader, BlocklistLoader):
         return None
     return (
-        "Revocation is switched off, because a JWTManager or a token_in_blocklist_loader"
+        "Revocation is disabled, because a JWTManager or a token_in_blocklist_loader"
         " that was set after LogoutExtension replaced its loader. Create the JWTManager"
         " and set its loaders before LogoutExtension. Your own loader is then called as"
         " well."

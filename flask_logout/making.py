@@ -54,7 +54,7 @@ class RevocationMaker:
     def of_subject(
         self, subject: str, *, keep_session: str | None = None
     ) -> list[Revocation]:
-        """Make the revocations of a subject, which is spelled as in the tokens."""
+        """Make the revocations of a subject, given as it appears in the tokens."""
         require_text("keep_session", keep_session)
         return self._of_kind("subject", subject, keep_session=keep_session)
 

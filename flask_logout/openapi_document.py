@@ -151,7 +151,7 @@ def _operation(needs_body: bool) -> _Json:
     return {
         "operationId": "logout",
         "summary": "Revoke the access token and the refresh token of a login",
-        "description": "Both tokens are validated first, then revoked by one statement."
+        "description": "Both tokens are validated first, then revoked in one statement."
         " With any status other than 200, Flask-Logout has revoked nothing, unless the"
         " store did not acknowledge a write (503). A valid refresh token that has expired"
         " or is already revoked is accepted. Unknown fields in the body are ignored.",

@@ -238,7 +238,7 @@ def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
 
 
 class _StoppedStore:
-    """Raise in every operation, as a store that does not answer does."""
+    """A store in which every operation fails, as if it couldn't be reached."""
 
     def _fail(self, *_: t.Any, **__: t.Any) -> t.NoReturn:
         from .exceptions import StoreUnavailableError

@@ -61,7 +61,7 @@ def test_a_replaced_blocklist_loader_is_reported(make_app: MakeApp) -> None:
     JWTManager(app)
     (problem,) = find_problems(app).items()
     assert problem[0] == "blocklist hook"
-    assert problem[1].startswith("Revocation is switched off, ")
+    assert problem[1].startswith("Revocation is disabled, ")
 
 
 def test_a_missing_table_is_reported(make_app: MakeApp, database_url: str) -> None:

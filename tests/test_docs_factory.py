@@ -107,7 +107,7 @@ def test_a_later_loader_fails_the_first_request(
     app = create("app")
     app.testing = True
     names["jwt"].token_in_blocklist_loader(lambda header, claims: False)
-    with pytest.raises(ConfigError, match="revocation is switched off"):
+    with pytest.raises(ConfigError, match="Revocation is disabled"):
         app.test_client().get("/")
 
 

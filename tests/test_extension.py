@@ -30,7 +30,7 @@ from .tokens import make_pair
 from .tokens import tampered
 
 REPLACED = (
-    "Revocation is switched off, because a JWTManager or a token_in_blocklist_loader that"
+    "Revocation is disabled, because a JWTManager or a token_in_blocklist_loader that"
     " was set after LogoutExtension replaced its loader. Create the JWTManager and set its"
     " loaders before LogoutExtension. Your own loader is then called as well."
 )

@@ -669,7 +669,7 @@ def test_committing_the_apps_session_with_another_store_is_an_error(
     with pytest.raises(ConfigError) as caught:
         make_app(LOGOUT_COMMIT_APP_SESSION=True, LOGOUT_STORE_URI="redis://127.0.0.1")
     assert str(caught.value) == (
-        "Invalid LOGOUT_COMMIT_APP_SESSION: True. It needs the revocations in one of the"
-        " app's own databases, but LOGOUT_STORE_URI names another store. Remove one of"
-        " the two settings."
+        "Invalid LOGOUT_COMMIT_APP_SESSION: True. It requires revocations to be stored in"
+        " one of the app's own databases, but LOGOUT_STORE_URI names another store. Remove"
+        " one of the two settings."
     )

@@ -222,7 +222,7 @@ def test_the_openapi_document_says_whether_a_refresh_token_is_required(
     result = run(make_app(LOGOUT_ENDPOINTS=set()))
     assert (result.exit_code, result.output) == (
         1,
-        "Error: LOGOUT_ENDPOINTS is empty. No endpoint exists.\n",
+        "Error: LOGOUT_ENDPOINTS is empty, so there is no endpoint.\n",
     )
 
 

@@ -203,8 +203,8 @@ def test_a_write_that_always_commits_late_fails(
     with app.app_context(), pytest.raises(OutcomeUnknownError) as caught:
         LogoutExtension().revoke_session("a")
     assert str(caught.value) == (
-        "The database took longer than 0 seconds to commit, 2 times, so in-memory mirrors"
-        " may miss the revocation."
+        "In each of 2 attempts, the database took longer than 0 seconds to commit, so"
+        " in-memory mirrors may miss the revocation."
     )
 
 

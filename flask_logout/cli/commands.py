@@ -239,7 +239,9 @@ def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> Non
     """
     settings = service.settings
     if not settings.endpoints:
-        raise click.ClickException("LOGOUT_ENDPOINTS is empty. No endpoint exists.")
+        raise click.ClickException(
+            "LOGOUT_ENDPOINTS is empty, so there is no endpoint."
+        )
     document = openapi(
         version=version,
         url_prefix=settings.url_prefix,

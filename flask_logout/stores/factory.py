@@ -72,9 +72,9 @@ def _check(settings: Settings, is_redis: bool) -> None:
         )
     if settings.commit_app_session and settings.store_uri is not None:
         raise ConfigError(
-            "Invalid LOGOUT_COMMIT_APP_SESSION: True. It needs the revocations in one of"
-            " the app's own databases, but LOGOUT_STORE_URI names another store. Remove"
-            " one of the two settings."
+            "Invalid LOGOUT_COMMIT_APP_SESSION: True. It requires revocations to be stored"
+            " in one of the app's own databases, but LOGOUT_STORE_URI names another"
+            " store. Remove one of the two settings."
         )
     if settings.max_staleness and not is_redis:
         _check_timeout(settings.timeout)

@@ -131,7 +131,7 @@ class Mirror:
     def _begin(self) -> None:
         self._copy = Copy(self._clock())
         self._next: Copy | None = None
-        # The instant from which a check may read a page ahead.
+        # The earliest time at which a check may read the next page.
         self._due = -math.inf
         self._failed_at = -math.inf
 

@@ -1,4 +1,4 @@
-"""The uptime of this machine, a clock that never jumps and includes time in suspend."""
+"""The uptime of this machine, which never jumps and includes the time in suspend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the token cookies of a request, and unsets those that are of no more use."""
+"""Reads the token cookies of a request, and unsets those whose tokens can't be used any more."""
 
 from __future__ import annotations
 

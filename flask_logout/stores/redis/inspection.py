@@ -64,7 +64,7 @@ class RedisInspection:
             return from_clock(self._client.run_on(node, [("TIME",)])[0])
 
     def read_last_expiry(self) -> datetime | None:
-        # Redis has no index of it.
+        # Redis has no index of expiry times.
         return None
 
     def list_problems(self) -> list[str]:

@@ -162,7 +162,7 @@ def _place(engine: sa.Engine) -> tuple[object, ...]:
 def _find_schemas(
     table: sa.Table, engine: OwnEngine
 ) -> t.Mapping[str | None, str | None] | None:
-    """Return the ``schema_translate_map`` that leads writes to the table of the checks."""
+    """Return the ``schema_translate_map`` that directs writes to the table of the checks."""
     options = engine.get().get_execution_options()
     schemas: dict[str | None, str | None] = {**options.get("schema_translate_map", {})}
     query = _SCHEMA_OF.get(DIALECTS[engine.dialect.name])

@@ -33,7 +33,7 @@ class Relay:
         engine.update_execution_options(**{RELAY: self})
 
     def is_needed(self) -> bool:
-        """Whether anybody listens, so that SQLAlchemy must run the statements."""
+        """Whether there are listeners, for which SQLAlchemy must run the statements."""
         ours, theirs = self._ours, self._theirs
         return bool(
             theirs.before_cursor_execute

@@ -65,8 +65,8 @@ def _merged(old: t.Any, new: t.Any) -> list[tuple[str, sa.ColumnElement[t.Any]]]
     longer = sa.or_(new.expires_at.is_(None), new.expires_at > old.expires_at)
     longer = sa.and_(old.expires_at.is_not(None), longer)
     same_spared = old.spared_session.is_not_distinct_from(new.spared_session)
-    # Until when the spared session is covered nevertheless, according to the row with the
-    # later cutoff, and according to the other row.
+    # Logins of the spared session that began by then are covered nevertheless: according
+    # to the row with the later cutoff, and according to the other row.
     own_end = sa.case((later, new.spared_after), else_=old.spared_after)
     other_end = sa.case(
         (sa.and_(same_spared, later), old.spared_after),

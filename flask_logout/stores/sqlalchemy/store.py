@@ -77,8 +77,9 @@ class SQLAlchemyStore:
             if read_uptime() - began_at <= LONGEST_WRITE.total_seconds():
                 return
         raise OutcomeUnknownError(
-            f"The database took longer than {LONGEST_WRITE.total_seconds():g} seconds to"
-            f" commit, {_ATTEMPTS} times, so in-memory mirrors may miss the revocation."
+            f"In each of {_ATTEMPTS} attempts, the database took longer than"
+            f" {LONGEST_WRITE.total_seconds():g} seconds to commit, so in-memory mirrors may"
+            " miss the revocation."
         )
 
     def _write(self, revocations: t.Sequence[Revocation]) -> None:
