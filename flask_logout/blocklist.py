@@ -1,7 +1,7 @@
 """Installs the ``token_in_blocklist_loader`` that rejects revoked tokens.
 
-Flask-JWT-Extended has one such loader, and the last one that is registered wins. So a
-loader that the app registered earlier is called as well, and a later one is an error.
+Flask-JWT-Extended calls only the loader that was registered last. So our loader calls the
+one that the app registered earlier, and a later one is an error.
 """
 
 from __future__ import annotations
