@@ -1,4 +1,4 @@
-"""Reads the token cookies of a request, and unsets those whose tokens can't be used any more."""
+"""Reads the token cookies of a request, and unsets those that are no longer valid."""
 
 from __future__ import annotations
 
