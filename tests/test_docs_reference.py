@@ -300,7 +300,7 @@ def keep_expired(app: Flask) -> None:
 # Events
 
 
-def test_the_receiver_of_the_page_hears_of_a_logout(
+def test_the_receiver_of_the_page_is_called_at_a_logout(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()

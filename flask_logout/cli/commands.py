@@ -27,6 +27,7 @@ from .options import not_empty
 from .options import objects_in
 from .options import pass_service
 from .options import record_options
+from .options import version_option
 from .printing import describe
 from .printing import pluralize
 from .printing import say
@@ -223,13 +224,7 @@ def _check(service: LogoutService, /) -> None:
 
 
 @logout.command("openapi")
-@click.option(
-    "--version",
-    type=click.Choice(["3.0", "3.1"]),
-    default="3.1",
-    show_default=True,
-    help="The version of OpenAPI.",
-)
+@version_option
 @pass_service
 def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> None:
     """Print the OpenAPI document of the endpoint, as JSON.

@@ -23,6 +23,15 @@ from .checks import first_line
 
 P = t.ParamSpec("P")
 
+version_option = click.option(
+    "--version",
+    type=click.Choice(["3.0", "3.1"]),
+    default="3.1",
+    show_default=True,
+    help="The version of OpenAPI.",
+)
+"""The option of ``flask logout openapi``."""
+
 
 def pass_service(
     command: t.Callable[t.Concatenate[LogoutService, P], None],
