@@ -13,7 +13,7 @@ if t.TYPE_CHECKING:
     from .exceptions import OutcomeUnknownError as OutcomeUnknownError
     from .exceptions import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
-    from .login import session_claims as session_claims
+    from .login_claims import session_claims as session_claims
     from .openapi_document import openapi as openapi
     from .pair import LogoutTokens as LogoutTokens
     from .revocation import Revocation as Revocation
@@ -38,7 +38,7 @@ _MODULES = {
     "openapi": "openapi_document",
     "revocation_unknown": "signals",
     "revoked": "signals",
-    "session_claims": "login",
+    "session_claims": "login_claims",
     "store_unavailable": "signals",
 }
 

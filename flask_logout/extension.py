@@ -9,17 +9,17 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from . import blocklist
-from . import conflicts
-from . import login
+from . import login_claims
+from . import setup_conflicts
 from . import tokens
 from .claims import Claims
 from .cli.commands import logout as commands
 from .config import Settings
 from .exceptions import ConfigError
 from .jwt_settings import check_settings as check_jwt_settings
-from .making import RevocationMaker
 from .pair import check_access
 from .pair import verify_pair
+from .revocation_maker import RevocationMaker
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService
@@ -61,7 +61,7 @@ class LogoutExtension:
             raise ConfigError(
                 "This app already has a LogoutExtension. Initialize it only once."
             )
-        conflicts.check_free(app)
+        setup_conflicts.check_free(app)
         settings = Settings.from_app(app)
         store = open_store(
             settings,
@@ -73,7 +73,7 @@ class LogoutExtension:
         with app.app_context():
             check_jwt_settings()
         blocklist.install(app, app.extensions["flask-jwt-extended"])
-        login.stamp_requests(app)
+        login_claims.stamp_requests(app)
         make = RevocationMaker(settings, app.config)
         app.extensions[EXTENSION] = LogoutService(
             settings, store, self._upstreams, app.config, make
@@ -82,7 +82,7 @@ class LogoutExtension:
             app.register_blueprint(make_blueprint(settings.url_prefix))
         register_on_app(app, jwt_errors=settings.app_wide_errors)
         app.cli.add_command(commands)
-        conflicts.watch(app)
+        setup_conflicts.watch(app)
         if settings.app_wide_errors:
             register_prefix_errors(app, settings.url_prefix)
 

@@ -16,26 +16,26 @@ from flask import Flask
 from . import audit
 from . import clock
 from . import jwt_extended
-from . import login
+from . import login_claims
 from . import signals
 from . import upstreams
 from .claims import Claims
 from .claims import lookup_of
 from .config import Settings
+from .events import report_revoked
+from .events import report_unavailable
+from .events import reporting
 from .exceptions import ConfigError
 from .exceptions import ExternalAPIError
 from .exceptions import StoreUnavailableError
-from .making import require_text
-from .making import RevocationMaker
 from .pair import LogoutTokens
 from .pair import owner_of
-from .reporting import report_revoked
-from .reporting import report_unavailable
-from .reporting import reporting
 from .revocation import covers
 from .revocation import merge
 from .revocation import printable
 from .revocation import Revocation
+from .revocation_maker import require_text
+from .revocation_maker import RevocationMaker
 from .stores import Store
 
 if t.TYPE_CHECKING:
@@ -137,7 +137,7 @@ class LogoutService:
         actor = revocations[0].subject
         self.revoke(revocations, session=session, reason="logout", actor=actor)
         if session is not None:
-            from .app_session import commit
+            from .app_transaction import commit
 
             commit(app, session, revocations)
         signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
@@ -155,7 +155,7 @@ class LogoutService:
         complete = [replace(x, reason=reason, actor=actor) for x in revocations]
         app = current_app_object()
         if session is not None:
-            from .app_session import SharedTransaction
+            from .app_transaction import SharedTransaction
 
             is_mirrored = bool(self.settings.max_staleness)
             shared = SharedTransaction(
@@ -200,4 +200,4 @@ def _allow_new_logins(revocations: t.Sequence[Revocation]) -> None:
     """Let the request that has revoked a user log that user in again."""
     cutoffs = [x.cutoff for x in revocations if x.cutoff is not None]
     if cutoffs:
-        login.begin_after(max(cutoffs))
+        login_claims.begin_after(max(cutoffs))

@@ -120,7 +120,7 @@ def logout_make_pair(logout_app: Flask) -> MakePair:
 @pytest.fixture
 def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair with the claims of session_claims(), as a login does."""
-    from .login import session_claims
+    from .login_claims import session_claims
 
     return lambda identity, /, **claims: logout_make_pair(
         identity, **{**session_claims(), **claims}

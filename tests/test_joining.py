@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from flask_logout import app_session
+from flask_logout import app_transaction
 from flask_logout import ConfigError
 from flask_logout import logged_out
 from flask_logout import LogoutExtension
@@ -392,7 +392,7 @@ def test_a_late_commit_raises_if_mirrors_may_miss_it(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Treat every commit as late.
-    monkeypatch.setattr(app_session, "LONGEST_WRITE", timedelta(0))
+    monkeypatch.setattr(app_transaction, "LONGEST_WRITE", timedelta(0))
     app = make_app(LOGOUT_TIMEOUT=0.1, LOGOUT_MAX_STALENESS=1)
     with app.app_context(), locked_after_commit(app, session_of(app)()):
         logout.revoke_user("ada", session=session_of(app))

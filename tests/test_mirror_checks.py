@@ -9,7 +9,7 @@ from datetime import timedelta
 from flask_logout import LogoutExtension
 from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.mirror import REBUILD_EVERY
-from flask_logout.stores.uptime import read_uptime
+from flask_logout.stores.monotonic import read_uptime
 
 from .conftest import MakeApp
 from .mirrors import BOUND

@@ -128,7 +128,7 @@ def test_the_module_without_rbloom_raises_a_config_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "rbloom", None)
-    monkeypatch.delitem(sys.modules, "flask_logout.stores.copy")
+    monkeypatch.delitem(sys.modules, "flask_logout.stores.bloom")
     with pytest.raises(ConfigError) as caught:
-        import_module("flask_logout.stores.copy")
+        import_module("flask_logout.stores.bloom")
     assert str(caught.value) == MISSING

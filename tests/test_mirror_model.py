@@ -22,7 +22,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from flask_logout import LogoutExtension
 from flask_logout import StoreUnavailableError
-from flask_logout.stores import copy as copy_module
+from flask_logout.stores import bloom as copy_module
 from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.mirror import PAUSE
 from flask_logout.stores.sqlalchemy import pages

@@ -8,9 +8,9 @@ from datetime import timezone
 
 import pytest
 
-from flask_logout.stores import copy as copy_module
+from flask_logout.stores import bloom as copy_module
 from flask_logout.stores import Page
-from flask_logout.stores.copy import MIN_CAPACITY
+from flask_logout.stores.bloom import MIN_CAPACITY
 from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.mirror import PAUSE
 from flask_logout.stores.mirror import Phase

@@ -76,7 +76,7 @@ def test_an_engine_has_what_the_connections_need() -> None:
 
 def test_an_engine_has_what_the_listeners_need() -> None:
     engine = sa.create_engine("sqlite://")
-    where = "adapt flask_logout/stores/sqlalchemy/listeners.py"
+    where = "adapt flask_logout/stores/sqlalchemy/tracing.py"
     assert hasattr(engine, "logger"), f"Engine.logger is gone: {where}"
     for name in ("before_cursor_execute", "after_cursor_execute"):
         assert list(getattr(engine.dispatch, name)) == [], where

@@ -11,8 +11,8 @@ from flask import current_app
 from .. import audit
 from .. import blocklist
 from .. import clock
-from .. import conflicts
 from .. import jwt_settings
+from .. import setup_conflicts
 from ..config_values import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
@@ -67,12 +67,12 @@ def check_hook(service: LogoutService) -> str | None:
 
 def check_route(service: LogoutService) -> str | None:
     """Check that no other route of the app has the URL of the logout endpoint."""
-    return conflicts.problem_of_route(current_app)
+    return setup_conflicts.problem_of_route(current_app)
 
 
 def check_errors(service: LogoutService) -> str | None:
     """Check that no API framework turns the 401 for a revoked token into a 500."""
-    return conflicts.problem_of_errors(current_app)
+    return setup_conflicts.problem_of_errors(current_app)
 
 
 def check_store(service: LogoutService) -> str | None:

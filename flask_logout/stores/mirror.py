@@ -22,10 +22,10 @@ from . import Inspection
 from . import Joined
 from . import Page
 from . import Store
-from .copy import Copy
+from .bloom import Copy
 from .forking import ProcessLock
-from .uptime import Clock
-from .uptime import read_uptime
+from .monotonic import Clock
+from .monotonic import read_uptime
 
 if t.TYPE_CHECKING:
     from . import AppSession

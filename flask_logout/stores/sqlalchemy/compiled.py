@@ -7,8 +7,8 @@ import typing as t
 import sqlalchemy as sa
 
 from .connections import GUEST
-from .listeners import RELAY
-from .listeners import Relay
+from .tracing import RELAY
+from .tracing import Relay
 
 Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
 

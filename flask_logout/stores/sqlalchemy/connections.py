@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from .drivers import limit_waits
 from .galera import wait_for_cluster
-from .listeners import Relay
+from .tracing import Relay
 
 # Whether this thread is opening one of our connections.
 _ours = threading.local()

@@ -15,7 +15,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from .. import Page
-from ..uptime import read_uptime
+from ..monotonic import read_uptime
 from .dialects import DIALECTS
 from .dialects import INSTANT
 from .dialects import KEY

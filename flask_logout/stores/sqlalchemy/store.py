@@ -18,11 +18,12 @@ from ...revocation import merge
 from ...revocation import Revocation
 from .. import LONGEST_WRITE
 from .. import Page
-from ..uptime import read_uptime
+from ..monotonic import read_uptime
 from .dialects import DIALECTS
 from .dialects import has_passed
 from .dialects import to_utc
 from .engine import OwnEngine
+from .escaping import Texts
 from .joining import BLOCKED
 from .joining import JoinedTable
 from .joining import may_block
@@ -30,7 +31,6 @@ from .pages import Cursor
 from .pages import Pages
 from .statements import make_add
 from .statements import make_find
-from .texts import Texts
 
 if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session

@@ -10,7 +10,7 @@ from . import jwt_settings
 from .claims import Claims
 from .claims import make_key
 from .config import Settings
-from .lifetime import LongestLifetime
+from .longest_lifetime import LongestLifetime
 from .revocation import Kind
 from .revocation import printable
 from .revocation import Retention

@@ -7,7 +7,7 @@ import typing as t
 
 from ..exceptions import ConfigError
 from . import Store
-from .uptime import Clock
+from .monotonic import Clock
 
 try:
     from rbloom import Bloom

@@ -9,17 +9,17 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import clock
+from .events import report_revoked
+from .events import report_unavailable
+from .events import reporting
 from .exceptions import OutcomeUnknownError
 from .exceptions import StoreUnavailableError
-from .reporting import report_revoked
-from .reporting import report_unavailable
-from .reporting import reporting
 from .revocation import postpone
 from .revocation import Revocation
 from .stores import LONGEST_WRITE
 from .stores import Store
+from .stores.monotonic import read_uptime
 from .stores.sqlalchemy.joining import explain_commit
-from .stores.uptime import read_uptime
 
 if t.TYPE_CHECKING:
     from .stores import AppSession
