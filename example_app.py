@@ -104,6 +104,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The Flask-Logout example.")
     parser.add_argument("--port", type=int, default=5000, help="default: 5000")
     port = parser.parse_args().port
+    if not 0 <= port < 1 << 16:
+        parser.error(f"invalid port: {port}")
     try:
         server = make_server("127.0.0.1", port, app, threaded=True)
     except SystemExit:  # werkzeug has printed the reason

@@ -218,4 +218,4 @@ def _expected_of(field: FieldInfo) -> str:
 
 def _show(field: FieldInfo, value: object) -> str:
     # A URL may contain a password.
-    return show(value) if field.repr else show_type(value)
+    return show(value) if field.repr or value == "" else show_type(value)

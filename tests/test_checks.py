@@ -6,6 +6,7 @@ import logging
 import re
 import typing as t
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -382,3 +383,35 @@ def test_an_audit_log_without_a_handler_is_noted(
     assert audit_line(make_app()) == "ok: audit log"
     handler.setLevel(logging.ERROR)
     assert audit_line(make_app()) == SILENT_LOG
+
+
+def test_a_sqlite_database_that_can_not_be_written_is_reported(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    make_app()
+    uri = f"sqlite:///file:{tmp_path / 'app.db'}?mode=ro&uri=true"
+    app = make_app(SQLALCHEMY_DATABASE_URI=uri)
+    (problem,) = app.extensions["logout"].store.inspect().list_problems()
+    assert problem == (
+        "SQLite can't write to the database (attempt to write a readonly database), so"
+        " every logout returns 503. Make the file and its folder writable for the app."
+    )
+
+
+def test_a_locked_sqlite_database_can_be_written(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_TIMEOUT=0.1)
+    store = app.extensions["logout"].store
+    with app.app_context(), app.extensions["sqlalchemy"].engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        assert store.inspect().list_problems() == []
+
+
+def test_a_transaction_in_memory_is_left_alone(make_app: MakeApp) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI="sqlite://")
+    db = app.extensions["sqlalchemy"]
+    with app.app_context():
+        db.session.execute(sa.text("CREATE TABLE note (id INTEGER)"))
+        db.session.execute(sa.text("INSERT INTO note VALUES (1)"))
+        assert app.extensions["logout"].store.inspect().list_problems() == []
+        assert db.session.execute(sa.text("SELECT id FROM note")).scalar() == 1
+        db.session.rollback()

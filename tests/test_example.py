@@ -148,6 +148,14 @@ def test_an_occupied_port_is_explained(tmp_path: Path) -> None:
     assert result.stderr.endswith(f"Try: python example_app.py --port {port + 1}\n")
 
 
+def test_an_invalid_port_is_explained(tmp_path: Path) -> None:
+    copy_example(tmp_path)
+    command = [sys.executable, "example_app.py", "--port", "99999"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.endswith("error: invalid port: 99999\n")
+
+
 def test_every_worker_rejects_the_tokens_also_after_a_restart(tmp_path: Path) -> None:
     copy_example(tmp_path)
     with run_example(tmp_path, BY_GUNICORN) as server:

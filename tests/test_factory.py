@@ -91,8 +91,8 @@ def test_an_unknown_url_raises_an_error(uri: str) -> None:
         (
             "sqlite+pysqlcipher://:secret@/db",
             "The driver for LOGOUT_STORE_URI, sqlite+pysqlcipher, can't be imported: No"
-            " module named 'pysqlcipher3'. Install it, or use another one, such as"
-            " postgresql+psycopg or mysql+pymysql.",
+            " module named 'pysqlcipher3'. Install it with pip, or use another driver"
+            " for that database.",
         ),
     ],
 )
@@ -169,3 +169,17 @@ def test_a_separate_in_memory_database_raises_an_error(make_app: MakeApp) -> Non
         " so no other worker would see its revocations. Expected a file, such as"
         " sqlite:///logout.db, which is in the app's instance folder."
     )
+
+
+def test_a_folder_that_does_not_exist_is_an_error(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    folder = tmp_path / "typo"
+    with pytest.raises(ConfigError) as caught:
+        make_app(LOGOUT_STORE_URI=f"sqlite:///{folder / 'own.db'}")
+    assert str(caught.value) == (
+        f"Invalid LOGOUT_STORE_URI: the folder {folder} does not exist. Create it, or"
+        " correct the path. A path after sqlite:/// is relative to the app's instance"
+        " folder, and one after sqlite://// is absolute."
+    )
+    assert not folder.exists()

@@ -23,9 +23,11 @@ from . import checks
 from .options import delete_expired
 from .options import identify
 from .options import is_json
+from .options import no_token
 from .options import not_empty
 from .options import objects_in
 from .options import pass_service
+from .options import read_token
 from .options import record_options
 from .options import version_option
 from .printing import describe
@@ -109,9 +111,9 @@ def _token(
     Accepts access and refresh tokens, including expired ones. The signature must be valid.
     """
     if token == "-":
-        token = sys.stdin.buffer.read().decode(errors="replace")
+        token = read_token()
     try:
-        claims = tokens.decode(token.strip())
+        claims = tokens.decode(token.strip().removeprefix("Bearer "))
     except InvalidTokenError as e:
         raise click.ClickException(f"Invalid token: {checks.first_line(e)}.") from e
     make = service.make.of_logins if is_whole else service.make.of_token
@@ -119,7 +121,7 @@ def _token(
 
 
 @logout.command("session")
-@click.argument("sid", callback=not_empty)
+@click.argument("sid", callback=no_token)
 @record_options
 @pass_service
 def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
@@ -131,11 +133,11 @@ def _session(service: LogoutService, /, sid: str, **record: str | None) -> None:
 
 
 @logout.command("user")
-@click.argument("identity", callback=not_empty)
+@click.argument("identity", callback=no_token)
 @click.option(
     "--keep-session",
     metavar="SID",
-    callback=not_empty,
+    callback=no_token,
     help="Don't revoke the session with this sid claim.",
 )
 @click.option(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import sys
 import typing as t
 from contextlib import contextmanager
 from functools import wraps
@@ -22,6 +24,9 @@ from . import checks
 from .checks import first_line
 
 P = t.ParamSpec("P")
+
+# A header in base64url starts with an encoded brace and quotation mark.
+_TOKEN = re.compile(r"(Bearer )?eyJ[\w-]+\.[\w-]+\.")
 
 version_option = click.option(
     "--version",
@@ -68,6 +73,34 @@ def not_empty(
         name = parameter.get_error_hint(context)
         raise click.ClickException(f"{name} is empty, so nothing was revoked.")
     return value
+
+
+def no_token(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Reject an empty value, and a token, which would be printed and stored.
+
+    :raises click.ClickException: the value is empty, blank, or a token.
+    """
+    value = not_empty(context, parameter, value)
+    if value is not None and _TOKEN.match(value):
+        name = parameter.get_error_hint(context)
+        raise click.ClickException(
+            f"{name} is a token, so nothing was revoked. Pass one of its claims, or revoke"
+            " the token with flask logout token."
+        )
+    return value
+
+
+def read_token() -> str:
+    """Read a token from standard input.
+
+    :raises click.ClickException: it is empty or blank.
+    """
+    token = sys.stdin.buffer.read().decode(errors="replace")
+    if not token.strip():
+        raise click.ClickException("Standard input is empty, so nothing was revoked.")
+    return token
 
 
 def identify(identity: str) -> str:

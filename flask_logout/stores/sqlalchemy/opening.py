@@ -99,7 +99,15 @@ def _in_folder(folder: str, url: sa.URL) -> sa.URL:
             " such as sqlite:///logout.db, which is in the app's instance folder."
         )
     path = Path(folder) / file
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not Path(file).is_absolute():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    elif not path.parent.is_dir():
+        # Creating it could hide a typing error, and the revocations with it.
+        raise ConfigError(
+            f"Invalid LOGOUT_STORE_URI: the folder {path.parent} does not exist. Create"
+            " it, or correct the path. A path after sqlite:/// is relative to the app's"
+            " instance folder, and one after sqlite://// is absolute."
+        )
     return url.set(database=str(path))
 
 
@@ -130,5 +138,5 @@ def _check_driver(dialect: type[sa.Dialect]) -> None:
     except ImportError as e:
         raise ConfigError(
             f"The driver for LOGOUT_STORE_URI, {name}, can't be imported: {e}. Install"
-            " it, or use another one, such as postgresql+psycopg or mysql+pymysql."
+            " it with pip, or use another driver for that database."
         ) from e

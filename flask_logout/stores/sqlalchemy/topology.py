@@ -33,8 +33,30 @@ def list_risks(connection: sa.Connection) -> list[str]:
         "mariadb": _list_of_mysql,
         "mysql": _list_of_mysql,
         "postgresql": _list_of_postgresql,
+        "sqlite": _list_of_sqlite,
     }
     return list(ask.get(connection.dialect.name, lambda _: ())(connection))
+
+
+def _list_of_sqlite(connection: sa.Connection) -> t.Iterator[str]:
+    dbapi: t.Any = connection.connection.dbapi_connection
+    if dbapi.in_transaction:
+        # An in-memory database, whose only connection is in use by the app.
+        return
+    try:
+        dbapi.execute("BEGIN IMMEDIATE")
+        # Setting it writes to the file even if the value stays, until the rollback.
+        (version,) = dbapi.execute("PRAGMA user_version").fetchone()
+        dbapi.execute(f"PRAGMA user_version = {version}")
+    except dbapi.OperationalError as e:
+        # A locked database can be written, or nothing would lock it.
+        if "locked" not in str(e):
+            yield (
+                f"SQLite can't write to the database ({e}), so every logout returns 503."
+                " Make the file and its folder writable for the app."
+            )
+    finally:
+        dbapi.rollback()
 
 
 def _list_of_postgresql(connection: sa.Connection) -> t.Iterator[str]:
