@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -59,8 +60,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Page]:
     queue.conf.broker_transport_options = QUICKLY
     queue.conf.worker_hijack_root_logger = False
     queue.conf.worker_redirect_stdouts = False
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     with start_worker(queue, pool="solo", perform_ping_check=False):
         yield Page(*(names[name] for name in Page._fields))
+    # The worker has set the level of all logs of this process.
+    root.setLevel(level)
+    root.handlers[:] = handlers
     dispose(names["app"])
 
 
