@@ -81,7 +81,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def lower_bounds(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""
-    constraints = Path(session.create_tmp()) / "lower-bounds.txt"
+    constraints = Path(session.virtualenv.location) / "lower-bounds.txt"
     constraints.write_text("\n".join(_list_lower_bounds()))
     session.install("-e", ".[test,drivers]", "-c", str(constraints))
     # Old versions of frameworks emit warnings.
@@ -95,7 +95,7 @@ def lower_bounds(session: nox.Session) -> None:
 @nox.session(python="3.13")
 def wheel(session: nox.Session) -> None:
     """Build the distributions, install the wheel, and test the installed package."""
-    folder = Path(session.create_tmp()).resolve()
+    folder = Path(session.virtualenv.location).resolve() / "built"
     shutil.rmtree(folder / "dist", ignore_errors=True)
     session.install("build")
     session.run("python", "-m", "build", "--outdir", str(folder / "dist"))
