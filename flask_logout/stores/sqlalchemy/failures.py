@@ -75,8 +75,9 @@ def _is_dead(error: Exception) -> bool:
 
 def _is_of_server(code: object) -> bool:
     if isinstance(code, int):
-        # MySQL and MariaDB. The codes 2000 to 2999 come from the client library.
-        return 1000 <= code < 2000 or code >= 3000
+        # MySQL and MariaDB. Client libraries use 2000 to 2999, and MariaDB's also 5000 to
+        # 5999, for example for a connection that broke while it was written to.
+        return code >= 1000 and code // 1000 not in {2, 5}
     return isinstance(code, str) and _SQLSTATE.fullmatch(code) is not None
 
 
