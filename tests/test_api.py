@@ -547,9 +547,10 @@ def test_any_exception_in_an_upstream_is_an_external_api_error(
     assert "An upstream failed, so nothing was revoked." in caplog.text
 
 
-def test_details_must_be_json() -> None:
+@pytest.mark.parametrize("details", [object(), (1, 2), {1: "one"}, {"x": {2}}])
+def test_details_must_be_json(details: t.Any) -> None:
     with pytest.raises(TypeError) as caught:
-        ExternalAPIError(details=t.cast(t.Any, object()))
+        ExternalAPIError(details=details)
     assert str(caught.value) == (
         "Invalid details. Expected JSON: None, a string, number or boolean, or a list or"
         " dict of these with string keys."
