@@ -88,12 +88,13 @@ def browser(app: Flask, tmp_path: Path) -> t.Iterator[Browser]:
             answers.append((request.path, response.status_code))
         return response
 
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
+    # First, because a thread that is left over would keep pytest from exiting.
     options = webdriver.ChromeOptions()
     options.binary_location = find_program("chromium", "chromium")
     service = webdriver.ChromeService(find_program("chromedriver", "chromium-driver"))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"):
         options.add_argument(flag)
     options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
