@@ -40,7 +40,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> DispatcherMiddleware:
-        mounts: dict[str, t.Any] = {f"/{name}": app for name, app in self._apps.items()}
+        mounts: dict[str, t.Any] = {
+            f"/{number}": app for number, app in enumerate(self._apps.values())
+        }
         return DispatcherMiddleware(NotFound(), mounts)
 
 
@@ -52,8 +54,8 @@ def _run(apps: t.Mapping[str, Flask], port: int) -> None:
 def served(apps: t.Mapping[str, Flask]) -> t.Iterator[Callers]:
     """Serve apps as they are, in a fork, and lend a protected request of each.
 
-    The names are the first part of the paths. One process serves all apps, since no two
-    are equally fast, whatever they do.
+    One process serves all apps, because no two processes are equally fast. The number of
+    an app is the first part of its path, because a name may contain spaces.
     """
     port = free_port()
     process = get_context("fork").Process(target=_run, args=(apps, port))
@@ -62,8 +64,8 @@ def served(apps: t.Mapping[str, Flask]) -> t.Iterator[Callers]:
         wait_for_port(port, process.is_alive)
         with ExitStack() as stack:
             yield {
-                name: _make_caller(stack, port, f"/{name}/protected", app)
-                for name, app in apps.items()
+                name: _make_caller(stack, port, f"/{number}/protected", app)
+                for number, (name, app) in enumerate(apps.items())
             }
     finally:
         process.terminate()
@@ -84,7 +86,10 @@ def _make_caller(
         answer = b""
         # The body is an empty object.
         while not answer.endswith(b"{}\n"):
-            answer += connection.recv(4096)
+            received = connection.recv(4096)
+            if not received:
+                raise RuntimeError(f"the connection was closed after {answer[:40]!r}")
+            answer += received
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"the request was answered {answer[:40]!r}")
 
