@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typing as t
-from threading import Thread
 
 import pytest
 from flask import Flask
@@ -13,13 +12,13 @@ from flask_jwt_extended import create_access_token
 from flask_jwt_extended import get_jwt
 from flask_jwt_extended import get_jwt_identity
 from flask_jwt_extended import jwt_required
-from werkzeug.serving import make_server
 
 from flask_logout import session_claims
 
 from .conftest import MakeApp
 from .pages import run
 from .proxy import free_port
+from .serving import serve
 from .tokens import expired
 from .tokens import get_status
 from .tokens import log_out
@@ -70,13 +69,8 @@ def served(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Ser
         answers.append((f"{request.method} {request.path}", response.status_code))
         return response
 
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield Served(app, f"http://127.0.0.1:{server.port}", answers)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(app) as port:
+        yield Served(app, f"http://127.0.0.1:{port}", answers)
 
 
 def tokens_of(client: t.Any) -> tuple[str | None, str | None]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import typing as t
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from flask import Flask
 from flask import request
-from werkzeug.serving import make_server
 
 from flask_logout import LogoutExtension
 from flask_logout import session_claims
@@ -21,6 +19,7 @@ from .conftest import MakeApp
 from .conftest import SECRET
 from .pages import run
 from .proxy import free_port
+from .serving import serve
 from .tokens import bearer
 from .tokens import expired
 from .tokens import get_status
@@ -107,13 +106,8 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Provider]:
         requests.append(request.get_json())
         return "", statuses.pop(0)
 
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield Provider(f"http://127.0.0.1:{server.port}/logout", requests, statuses)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve(app) as port:
+        yield Provider(f"http://127.0.0.1:{port}/logout", requests, statuses)
 
 
 class Connect(t.Protocol):

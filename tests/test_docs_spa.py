@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from flask import Flask
@@ -12,13 +11,13 @@ from flask import request
 from flask import Response
 from flask_jwt_extended import jwt_required
 from selenium import webdriver
-from werkzeug.serving import make_server
 
+from .chromium import open_browser
 from .conftest import dispose
 from .conftest import SECRET
 from .pages import blocks
 from .pages import run
-from .programs import find_program
+from .serving import serve
 from .tokens import bearer
 from .tokens import make_pair
 from .tokens import unset
@@ -88,25 +87,10 @@ def browser(app: Flask, tmp_path: Path) -> t.Iterator[Browser]:
             answers.append((request.path, response.status_code))
         return response
 
-    # First, because a thread that is left over would keep pytest from exiting.
-    options = webdriver.ChromeOptions()
-    options.binary_location = find_program("chromium", "chromium")
-    service = webdriver.ChromeService(find_program("chromedriver", "chromium-driver"))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"):
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    try:
-        with webdriver.Chrome(options, service) as driver:
-            # Chromium accepts secure cookies from this host without TLS.
-            driver.get(f"http://localhost:{server.port}/")
-            yield Browser(driver, answers)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve(app) as port, open_browser(tmp_path / "profile") as driver:
+        # Chromium accepts secure cookies from this host without TLS.
+        driver.get(f"http://localhost:{port}/")
+        yield Browser(driver, answers)
 
 
 def test_the_page_logs_out_in_a_browser(browser: Browser) -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import typing as t
-from contextlib import contextmanager
-from threading import Thread
-
-from flask import Flask
-from werkzeug.serving import make_server
 
 from .conftest import MakeApp
+from .serving import serve
 from .tokens import get_status
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
@@ -19,20 +15,6 @@ from .tokens import Pair
 
 CLIENTS = 8
 ONE_CONNECTION: dict[str, t.Any] = {"pool_size": 1, "max_overflow": 0}
-
-
-@contextmanager
-def serve(app: Flask) -> t.Iterator[int]:
-    """Serve an app with a thread for each request, and yield the port."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 class SlowLogout:
