@@ -30,6 +30,7 @@ from .conftest import MakeApp
 from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .faked_clock import FakedClock
+from .mirrors import mirror_of
 from .proxy import proxied
 from .tokens import get_status
 from .tokens import log_out
@@ -68,11 +69,6 @@ class Site:
             assert log_out(self.here.test_client(), pair).data == LOGGED_OUT
         self.reach_bound()
         return {get_status(self.there.test_client(), pair) for pair in pairs}
-
-
-def mirror_of(app: Flask) -> Mirror:
-    """Return the mirror of an app."""
-    return t.cast(Mirror, app.extensions["logout"].store)
 
 
 def fill(app: Flask) -> None:

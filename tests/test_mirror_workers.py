@@ -27,13 +27,13 @@ from flask_logout import LogoutExtension
 from flask_logout import Revocation
 from flask_logout.claims import make_key
 from flask_logout.stores import mirror as mirror_module
-from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.sqlalchemy import pages
 
 from .conftest import add_routes
 from .conftest import MakeApp
 from .conftest import open_server
 from .conftest import SECRET
+from .mirrors import mirror_of
 from .redis_servers import Server
 from .tokens import bearer
 from .tokens import make_pair
@@ -87,11 +87,6 @@ def _sign(response: Response) -> Response:
     response.headers["X-Worker"] = str(os.getpid())
     response.headers["X-Copy"] = "" if copy.is_behind else str(copy.born_at)
     return response
-
-
-def mirror_of(app: Flask) -> Mirror:
-    """Return the mirror of an app."""
-    return t.cast(Mirror, app.extensions["logout"].store)
 
 
 class Site:
