@@ -11,8 +11,8 @@ import typing as t
 
 from . import clock
 from .revocation import Kind
-from .revocation import printable
 from .revocation import Revocation
+from .revocation import storable
 
 logger = logging.getLogger("flask_logout")
 
@@ -53,7 +53,7 @@ def log_logout_incomplete(subject: str | None, upstreams: int) -> None:
     :param subject: the subject of the tokens.
     :param upstreams: how many upstreams have succeeded.
     """
-    subject = printable(subject)
+    subject = storable(subject)
     _log(logging.ERROR, "logout_incomplete", subject=subject, upstreams=upstreams)
 
 

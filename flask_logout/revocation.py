@@ -140,8 +140,8 @@ def revoke_login(
         make_key("session", text(claims.get("iss")), sid),
         "session",
         latest(retention.of_token(claims), retention.of_lifetime(now)),
-        subject=printable(subject_of(claims, identity_claim)),
-        token_id=printable(sid),
+        subject=storable(subject_of(claims, identity_claim)),
+        token_id=storable(sid),
     )
 
 
@@ -159,8 +159,8 @@ def revoke_one(
         token_key(claims),
         "token",
         retention.of_token(claims),
-        subject=printable(subject_of(claims, identity_claim)),
-        token_id=printable(text(claims.get("jti"))),
+        subject=storable(subject_of(claims, identity_claim)),
+        token_id=storable(text(claims.get("jti"))),
     )
 
 
@@ -204,7 +204,7 @@ def latest(first: datetime | None, second: datetime | None) -> datetime | None:
     return None if first is None or second is None else max(first, second)
 
 
-def printable(value: str | None) -> str | None:
+def storable(value: str | None) -> str | None:
     """Make a text safe to store and to log.
 
     :param value: any text, or ``None``.

@@ -12,11 +12,11 @@ from .claims import make_key
 from .config import Settings
 from .longest_lifetime import LongestLifetime
 from .revocation import Kind
-from .revocation import printable
 from .revocation import Retention
 from .revocation import Revocation
 from .revocation import revoke_login
 from .revocation import revoke_one
+from .revocation import storable
 
 
 class RevocationMaker:
@@ -71,8 +71,8 @@ class RevocationMaker:
             kind,
             self._retention().of_lifetime(now),
             cutoff=None if kind == "session" else now,
-            subject=printable(value) if kind == "subject" else None,
-            token_id=printable(value) if kind == "session" else None,
+            subject=storable(value) if kind == "subject" else None,
+            token_id=storable(value) if kind == "session" else None,
         )
         return [
             replace(

@@ -32,8 +32,8 @@ from .pair import LogoutTokens
 from .pair import owner_of
 from .revocation import covers
 from .revocation import merge
-from .revocation import printable
 from .revocation import Revocation
+from .revocation import storable
 from .revocation_maker import require_text
 from .revocation_maker import RevocationMaker
 from .stores import Store
@@ -193,7 +193,7 @@ class LogoutService:
 
 
 def _check_text(name: str, value: str | None) -> str | None:
-    return printable(require_text(name, value))
+    return storable(require_text(name, value))
 
 
 def _allow_new_logins(revocations: t.Sequence[Revocation]) -> None:

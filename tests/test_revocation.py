@@ -29,11 +29,11 @@ from flask_logout.revocation import KINDS
 from flask_logout.revocation import latest
 from flask_logout.revocation import merge
 from flask_logout.revocation import postpone
-from flask_logout.revocation import printable
 from flask_logout.revocation import Retention
 from flask_logout.revocation import Revocation
 from flask_logout.revocation import revoke_login
 from flask_logout.revocation import revoke_one
+from flask_logout.revocation import storable
 
 from .plans import Plan
 from .plans import PLANS
@@ -362,13 +362,13 @@ def test_a_revocation_of_a_session_is_kept_for_the_longest_lifetime() -> None:
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_printable_text_is_safe_to_store_and_to_log(value: str) -> None:
-    safe = printable(value)
+    safe = storable(value)
     assert safe is not None
     assert len(safe) <= 255
     assert "\0" not in safe
     assert len(safe.splitlines()) <= 1
     assert safe.encode("utf-8").decode("utf-8") == safe
-    assert printable(None) is None
+    assert storable(None) is None
 
 
 def test_a_postponed_revocation_covers_more_and_is_kept_longer() -> None:

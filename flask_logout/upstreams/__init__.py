@@ -14,7 +14,7 @@ Upstream = t.Callable[[LogoutTokens], object]
 """A callback that ends the login elsewhere. If it raises an exception, nothing is revoked."""
 
 
-def call(upstream: t.Callable[[LogoutTokens], object], pair: LogoutTokens) -> None:
+def call(upstream: Upstream, pair: LogoutTokens) -> None:
     """Call an upstream, and turn any exception into :exc:`.ExternalAPIError`.
 
     :param upstream: the upstream, as a synchronous function.

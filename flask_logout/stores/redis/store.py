@@ -12,8 +12,8 @@ from types import EllipsisType
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
 from ...revocation import merge
-from ...revocation import printable
 from ...revocation import Revocation
+from ...revocation import storable
 from .. import Page
 from .client import Client
 from .inspection import log_problems
@@ -161,7 +161,7 @@ class RedisStore:
         if subject is None or not self.client.is_cluster:
             return 0
         # Hash the truncated subject, because a revocation stores nothing else.
-        octets = (printable(subject) or "").encode()
+        octets = (storable(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
 
     def _keep(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
