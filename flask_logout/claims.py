@@ -16,6 +16,9 @@ Claims = t.Mapping[str, t.Any]
 KEY_SIZE = 16
 """Length of a key, in bytes."""
 
+# Databases store generations in 64 bits, and two of them hold an outcome.
+_MAX_GENERATION = 1 << 53
+
 # Flask-JWT-Extended adds these to a decoded token that lacks them.
 _CLAIM_DEFAULTS = {"type": "access", "fresh": False, "jti": None}
 
@@ -80,17 +83,35 @@ def subject_of(claims: Claims, identity_claim: str = "sub") -> str | None:
 def session_of(claims: Claims) -> str | None:
     """Return the ``sid`` of the login that a token belongs to.
 
-    Some apps use ``sid`` for other things, such as a site or a shop. So a token belongs
-    to a login only if it has both claims of :func:`.session_claims`.
+    Some apps use ``sid`` for other things, such as a site or a shop. So the claim counts
+    only together with ``login_at``, as :func:`.session_claims` makes them.
 
     :param claims: the claims of the token.
-    :returns: the ``sid`` claim, or ``None`` unless ``sid`` is a string and ``login_at``
-        is a number.
+    :returns: the ``sid`` claim, if it is a string and ``login_at`` is a number.
+        Otherwise the :func:`replacement_sid` of a refresh token, or ``None``.
     """
-    sid = claims.get("sid")
-    if isinstance(sid, str) and _is_number(claims.get("login_at")):
-        return sid or None
-    return None
+    if _has_session(claims):
+        return t.cast(str, claims["sid"])
+    return replacement_sid(claims) if claims.get("type") == "refresh" else None
+
+
+def replacement_sid(claims: Claims) -> str:
+    """Make the ``sid`` for the tokens that are made from a token without a session.
+
+    :param claims: the claims of the token without a session.
+    :returns: ``t:`` and the key of the token in hexadecimal digits.
+    """
+    return f"t:{token_key(claims).hex()}"
+
+
+def generation_of(claims: Claims) -> int:
+    """Return the ``generation`` of a refresh token.
+
+    :param claims: the claims of the token.
+    :returns: the claim, or 0 unless it is an integer, 0 or more.
+    """
+    value = claims.get("generation")
+    return value if type(value) is int and 0 <= value < _MAX_GENERATION else 0
 
 
 def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
@@ -101,7 +122,7 @@ def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
 
     :param claims: the claims of the token, all of them optional.
     :param identity_claim: the name of the claim that holds the subject.
-    :returns: 2 to 7 keys, of which the first is the token's own, and the subject.
+    :returns: 2 to 9 keys, of which the first is the token's own, and the subject.
     """
     kind, value = _name_token(claims)
     issuer, sid = claims.get("iss"), claims.get("sid")
@@ -113,7 +134,8 @@ def lookup_of(claims: Claims, identity_claim: str = "sub") -> Lookup:
         sid = text(sid) or None
     if not isinstance(subject, str):
         subject = text(subject)
-    return _look_up(kind, value, issuer, sid, subject)
+    is_replaced = claims.get("type") == "refresh" and not _has_session(claims)
+    return _look_up(kind, value, issuer, sid, subject, is_replaced)
 
 
 def token_key(claims: Claims) -> bytes:
@@ -157,6 +179,11 @@ def issued_at(claims: Claims) -> float | None:
     return _to_float(claims.get("iat"))
 
 
+def _has_session(claims: Claims) -> bool:
+    sid = claims.get("sid")
+    return isinstance(sid, str) and sid != "" and _is_number(claims.get("login_at"))
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -178,12 +205,19 @@ def _name_token(claims: Claims) -> tuple[str, str]:
 # The same token is checked on every request, so cache its keys.
 @lru_cache(maxsize=1024)
 def _look_up(
-    kind: str, value: str, issuer: str | None, sid: str | None, subject: str | None
+    kind: str,
+    value: str,
+    issuer: str | None,
+    sid: str | None,
+    subject: str | None,
+    is_replaced: bool,
 ) -> Lookup:
     keys = [make_key(kind, issuer, value)]
+    sids = [] if sid is None else [sid]
+    if is_replaced:
+        sids.append(f"t:{keys[0].hex()}")
     for name in (issuer, ANY_ISSUER):
-        if sid is not None:
-            keys.append(make_key("session", name, sid))
+        keys.extend(make_key("session", name, x) for x in sids)
         # Only revocations of a token or a session are stored for tokens without issuer.
         if name is None:
             continue

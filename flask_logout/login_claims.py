@@ -20,8 +20,9 @@ from flask import request_started
 from . import clock
 from .claims import began_at
 from .claims import Claims
+from .claims import generation_of
+from .claims import replacement_sid
 from .claims import session_of
-from .claims import token_key
 
 _TICK = 1e-6
 
@@ -46,11 +47,13 @@ def session_claims(claims: Claims | None = None) -> dict[str, t.Any]:
     :returns: ``sid`` identifies the login. ``login_at`` is the time when the request of
         the login began, in seconds since the epoch, which "log out everywhere" compares
         with its cutoff. ``iat`` is the current time, with a fraction (RFC 7519 2).
+        ``generation`` is that of the refresh token, if it has one.
     """
     now = clock.now().timestamp()
     if claims:
-        sid = session_of(claims) or f"t:{token_key(claims).hex()}"
-        return {"sid": sid, "login_at": began_at(claims) or 0, "iat": now}
+        carried = {"generation": generation_of(claims)} if _is_rotated(claims) else {}
+        sid = session_of(claims) or replacement_sid(claims)
+        return {"sid": sid, "login_at": began_at(claims) or 0, "iat": now, **carried}
     # If the clock was set back meanwhile, the stamp may be in the future.
     login_at = min(_read_stamp(now), now + _TICK)
     return {"sid": str(uuid4()), "login_at": login_at, "iat": max(now, login_at)}
@@ -71,6 +74,10 @@ def begin_after(cutoff: datetime) -> None:
     """
     if has_request_context():
         request.environ[_STARTED_AT] = cutoff.timestamp() + _TICK
+
+
+def _is_rotated(claims: Claims) -> bool:
+    return claims.get("type") == "refresh" and "generation" in claims
 
 
 def _read_stamp(default: float) -> float:

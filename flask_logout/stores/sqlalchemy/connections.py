@@ -124,7 +124,7 @@ def _execute_alone(
 ) -> bool:
     # The module sqlite3 begins a transaction before a statement that starts with one of
     # these words. Another thread of the app could roll it back before we commit it.
-    if sql.startswith(("INSERT", "DELETE")):
+    if sql.startswith(("INSERT", "UPDATE", "DELETE")):
         sql = f"WITH one AS (SELECT 1) {sql}"
     cursor.execute(sql, parameters)
     return True

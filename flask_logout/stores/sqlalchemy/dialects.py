@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from datetime import datetime
+from datetime import timedelta
 from datetime import timezone
 
 import sqlalchemy as sa
@@ -42,6 +43,13 @@ _STATEMENT_NOW: dict[str, t.Any] = {
 }
 
 
+_AGO = {
+    "postgresql": "statement_timestamp() - interval '%f seconds'",
+    "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now', '-%f seconds')",
+    "mysql": "utc_timestamp(6) - interval %f second",
+}
+
+
 def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
     """Return SQL for the time at which the statement began, by the database's clock.
 
@@ -52,6 +60,22 @@ def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:
     """
     now: sa.ColumnElement[t.Any] = _STATEMENT_NOW.get(dialect, NOW[dialect])
     return now
+
+
+def made_within(
+    instant: sa.ColumnElement[t.Any], duration: timedelta, dialect: str
+) -> sa.ColumnElement[bool]:
+    """Return the SQL condition that an instant is less than a duration ago.
+
+    :param instant: a column with the database's time. ``NULL`` is not within it.
+    :param duration: 0 or more.
+    :param dialect: one of the values of :data:`DIALECTS`.
+    """
+    if not duration:
+        return sa.false()
+    # Literals, because the statement is built once.
+    since: sa.TextClause = sa.text(_AGO[dialect] % duration.total_seconds())
+    return instant > since
 
 
 def has_passed(

@@ -6,6 +6,8 @@ or left idle in a transaction.
 
 from __future__ import annotations
 
+import math
+import random
 import threading
 import time
 import typing as t
@@ -25,6 +27,7 @@ from .connections import connecting
 from .connections import GUEST
 from .failures import explain
 from .failures import is_answer
+from .failures import is_conflict
 from .failures import is_from_replica
 from .failures import is_known
 from .failures import is_passing
@@ -32,6 +35,8 @@ from .failures import is_passing
 T = t.TypeVar("T")
 
 _ATTEMPTS = 3
+# The longest pause after a conflict with another transaction, in seconds.
+_PAUSE = 0.01
 _IN_MEMORY = (
     "db.session has an open transaction, and an in-memory SQLite database has only one"
     " connection, so a rollback would undo the revocation. Commit before you revoke, pass"
@@ -138,35 +143,52 @@ class OwnEngine:
         :raises StoreUnavailableError: the database didn't change anything.
         """
         engine = self.get()
-        options = engine.get_execution_options()
-        connect = options.get(GUEST)
+        if "schema_translate_map" in engine.get_execution_options():
+            self.write(lambda x: x.execute(statement, parameters))
+            return
+        # SQLAlchemy doesn't cache the compiled form of a multi-row INSERT.
+        compiled = self._changes.get(statement) or CompiledChange(statement, engine)
+        self._changes[statement] = compiled
+        self.write(lambda x: compiled.run(x, parameters))
+
+    def write(  # noqa: DOC503  the class of an exception is a parameter of run()
+        self, work: t.Callable[[sa.Connection], T], repeat_within: float = math.inf
+    ) -> T:
+        """Call a function that writes with a connection.
+
+        :param work: the function. See :meth:`run` for both parameters.
+        :returns: the result of the function.
+        :raises OutcomeUnknownError: the database may have done the work, but it didn't
+            answer.
+        :raises StoreUnavailableError: the database didn't change anything.
+        """
+        connect = self.get().get_execution_options().get(GUEST)
         if connect and connect().in_transaction:
             raise StoreUnavailableError(_IN_MEMORY)
-        if "schema_translate_map" in options:
-            self.run(lambda x: x.execute(statement, parameters), OutcomeUnknownError)
-        else:
-            # SQLAlchemy doesn't cache the compiled form of a multi-row INSERT.
-            compiled = self._changes.get(statement) or CompiledChange(statement, engine)
-            self._changes[statement] = compiled
-            self.run(lambda x: compiled.run(x, parameters), OutcomeUnknownError)
+        result = self.run(work, OutcomeUnknownError, repeat_within)
         if connect and connect().in_transaction:
             # Another thread may have begun a transaction before our statement.
             raise OutcomeUnknownError(_IN_MEMORY)
+        return result
 
     def run(  # noqa: DOC503  the class of the exception is a parameter
         self,
         work: t.Callable[[sa.Connection], T],
         if_unanswered: type[StoreUnavailableError] = StoreUnavailableError,
+        repeat_within: float = math.inf,
     ) -> T:
         """Call a function with a connection, and retry it if that can help.
 
-        :param work: an idempotent function.
+        :param work: a function that is idempotent for ``repeat_within``.
         :param if_unanswered: the exception to raise if the database may have done the
             work but didn't answer.
+        :param repeat_within: how long the function may be repeated although the database
+            may have done the work, in seconds.
         :returns: the result of the function.
         :raises StoreUnavailableError: the database didn't answer, or returned an error.
         """
         dialect, deadline, attempts = self.dialect, self._deadline(), _ATTEMPTS
+        repeat_until = time.monotonic() + repeat_within
         error_class = StoreUnavailableError
         while True:
             attempts, is_sent = attempts - 1, False
@@ -182,8 +204,12 @@ class OwnEngine:
                     # After a failover, the pool may connect to a server that is now a
                     # replica.
                     self.dispose()
+                if is_conflict(e):
+                    attempts += 1
+                    time.sleep(random.uniform(0, _PAUSE))
                 may_help = is_unanswered and is_known(e) or is_passing(e)
-                if not attempts or time.monotonic() > deadline or not may_help:
+                end = min(deadline, repeat_until) if is_unanswered else deadline
+                if not attempts or time.monotonic() > end or not may_help:
                     raise error_class(explain(e)) from e
 
     def dispose(self) -> None:

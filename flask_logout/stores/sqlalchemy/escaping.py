@@ -9,10 +9,15 @@ import sqlalchemy as sa
 
 from ...revocation import Revocation
 from ...revocation import TEXT_SIZE
+from ...rotation import Session
 from .dialects import DIALECTS
 from .engine import OwnEngine
 
-_COLUMNS = ("subject", "token_id", "reason", "actor")
+R = t.TypeVar("R", Revocation, Session)
+
+REVOCATION_TEXTS = ("subject", "token_id", "reason", "actor")
+"""The columns of a revocation that are for people to read."""
+
 _ASK = {
     "postgresql": sa.text(
         "SELECT current_setting('server_encoding') = 'UTF8'"
@@ -28,24 +33,41 @@ _ASK = {
 
 
 class Texts:
-    """Escapes characters that the database can't store, so that no revocation fails.
+    """Escapes characters that the database can't store, so that no write fails.
 
     Only texts for people are affected, such as the reason of a revocation.
+
+    :param columns: the names of these columns.
     """
 
-    def __init__(self, table: sa.Table, engine: OwnEngine) -> None:
+    def __init__(
+        self,
+        table: sa.Table,
+        engine: OwnEngine,
+        columns: t.Sequence[str] = REVOCATION_TEXTS,
+    ) -> None:
         self._table = table
         self._engine = engine
+        self._columns = columns
         self._holds_all: bool | None = None
 
-    def fit(self, revocations: t.Sequence[Revocation]) -> t.Sequence[Revocation]:
+    def fit(self, records: t.Sequence[R]) -> t.Sequence[R]:
         """Escape non-ASCII characters, unless the database can store all of Unicode.
 
-        :returns: the revocations, with escaped texts if necessary.
+        :returns: the records, with escaped texts if necessary.
         """
-        if all(_is_ascii(x) for x in revocations) or self._can_hold_all():
-            return revocations
-        return [_escaped(x) for x in revocations]
+        if all(self._is_ascii(x) for x in records) or self._can_hold_all():
+            return records
+        return [self._escaped(x) for x in records]
+
+    def _is_ascii(self, record: R) -> bool:
+        return all((getattr(record, x) or "").isascii() for x in self._columns)
+
+    def _escaped(self, record: R) -> R:
+        texts: dict[str, t.Any] = {
+            x: _escape(getattr(record, x)) for x in self._columns
+        }
+        return replace(record, **texts)
 
     def _can_hold_all(self) -> bool:
         if self._holds_all is None:
@@ -63,15 +85,6 @@ class Texts:
         bound = names if DIALECTS[self._engine.dialect.name] == "mysql" else None
         rows, _ = self._engine.execute(query, bound)
         return bool(rows[0][0])
-
-
-def _is_ascii(revocation: Revocation) -> bool:
-    return all((getattr(revocation, name) or "").isascii() for name in _COLUMNS)
-
-
-def _escaped(revocation: Revocation) -> Revocation:
-    texts: dict[str, t.Any] = {x: _escape(getattr(revocation, x)) for x in _COLUMNS}
-    return replace(revocation, **texts)
 
 
 def _escape(text: str | None) -> str | None:

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import SQLAlchemyError
 
-# Serialization failure and deadlock (SQLSTATE), deadlock (MySQL and MariaDB).
-_TRANSIENT = frozenset({"40001", "40P01", 1213})
+# Serialization failure and deadlock (SQLSTATE), a changed record and deadlock (MySQL and
+# MariaDB).
+_TRANSIENT = frozenset({"40001", "40P01", 1020, 1213})
 # The server is read-only: PostgreSQL (SQLSTATE), MySQL and MariaDB.
 _READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
 # Exclude lost connections (08), and HY, which MySQL drivers use if there is no code.
@@ -38,6 +39,11 @@ def is_known(error: Exception, dialect: sa.Dialect | None = None) -> bool:
 def is_passing(error: Exception) -> bool:
     """Whether a retry may succeed: after a lost connection, a deadlock or a failover."""
     return _is_dead(error) or not _codes_of(error).isdisjoint(_TRANSIENT | _READ_ONLY)
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether another transaction interfered, so that the database did nothing."""
+    return not _codes_of(error).isdisjoint(_TRANSIENT)
 
 
 def is_from_replica(error: Exception) -> bool:

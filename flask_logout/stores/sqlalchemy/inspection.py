@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import typing as t
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,10 +15,9 @@ from .dialects import INSTANT
 from .dialects import NOW
 from .dialects import to_utc
 from .engine import OwnEngine
+from .schema import create_table
+from .schema import describe_faults
 from .topology import list_risks
-
-# The attributes of a reflected text type on MySQL.
-_COLLATION = re.compile(r" (CHARACTER SET|COLLATE) .*")
 
 
 class SQLAlchemyInspection:
@@ -32,24 +29,7 @@ class SQLAlchemyInspection:
         self._engine = engine
 
     def create(self) -> str:
-        table = self._table
-        is_missing = not self._engine.run(
-            lambda x: sa.inspect(x).has_table(table.name, schema=self._schema)
-        )
-        self._engine.execute(sa.schema.CreateTable(self._table, if_not_exists=True))
-        is_mysql = DIALECTS[self._engine.dialect.name] == "mysql"
-        for index in self._missing_indexes():
-            # MySQL doesn't support IF NOT EXISTS for indexes.
-            create = sa.schema.CreateIndex(index, if_not_exists=not is_mysql)
-            self._engine.execute(create)
-        name = self._table.name
-        return (
-            f"Created table {name}." if is_missing else f"Table {name} already exists."
-        )
-
-    @property
-    def _schema(self) -> str | None:
-        return self._engine.schema_of(self._table)
+        return create_table(self._table, self._engine)
 
     def clear(self) -> None:
         self._engine.execute(sa.delete(self._table))
@@ -94,73 +74,10 @@ class SQLAlchemyInspection:
         return rows[0][0] and to_utc(rows[0][0])
 
     def list_problems(self) -> list[str]:
-        return self._engine.run(
-            lambda x: [*self._describe_faults(sa.inspect(x)), *list_risks(x)]
+        table, engine = self._table, self._engine
+        return engine.run(
+            lambda x: [
+                *describe_faults(table, engine, sa.inspect(x)),
+                *list_risks(x),
+            ]
         )
-
-    def _describe_faults(self, inspector: sa.Inspector) -> t.Iterator[str]:
-        # Indexes may have other names, and the app may add columns and indexes.
-        table, name = self._table, self._table.name
-        if not inspector.has_table(name, schema=self._schema):
-            yield (
-                f"Table {name} does not exist. Run your migrations or `flask logout init`."
-            )
-            return
-        faults = [
-            *_column_faults(table, self._schema, inspector),
-            *_index_faults(table, self._schema, inspector),
-        ]
-        if faults:
-            yield (
-                f"Table {name} has the wrong schema: {', '.join(faults)}. Create a"
-                " migration that corrects it, or drop the table after every token has"
-                " expired and run `flask logout init`."
-            )
-
-    def _missing_indexes(self) -> list[sa.Index]:
-        table = self._table
-        there = self._engine.run(
-            lambda x: sa.inspect(x).get_indexes(table.name, schema=self._schema)
-        )
-        names = {index["name"] for index in there}
-        missing = [index for index in table.indexes if index.name not in names]
-        return sorted(missing, key=lambda index: str(index.name))
-
-
-def _column_faults(
-    table: sa.Table, schema: str | None, inspector: sa.Inspector
-) -> t.Iterator[str]:
-    dialect = inspector.dialect
-    found = {
-        x["name"]: _spell(x["type"], x["nullable"], dialect)
-        for x in inspector.get_columns(table.name, schema=schema)
-    }
-    for column in table.columns:
-        right = _spell(column.type, bool(column.nullable), dialect)
-        if column.name not in found:
-            yield f"column {column.name} ({right}) is missing"
-        elif found[column.name] != right:
-            yield f"column {column.name} has {found[column.name]} instead of {right}"
-
-
-def _index_faults(
-    table: sa.Table, schema: str | None, inspector: sa.Inspector
-) -> t.Iterator[str]:
-    key = inspector.get_pk_constraint(table.name, schema=schema)
-    if key["constrained_columns"] != table.primary_key.columns.keys():
-        yield "the primary key is not the column key"
-    indexes = inspector.get_indexes(table.name, schema=schema)
-    # Only the first column matters, because statements search for a single column.
-    served = {x["column_names"][0] for x in indexes}
-    for name in sorted(x.columns.keys()[0] for x in table.indexes):
-        if name not in served:
-            yield f"the index on column {name} is missing"
-
-
-def _spell(
-    kind: sa.types.TypeEngine[t.Any], nullable: bool, dialect: sa.Dialect
-) -> str:
-    if isinstance(kind, sa.types.NullType):
-        return "an unknown type"
-    spelled = _COLLATION.sub("", kind.compile(dialect=dialect))
-    return spelled if nullable else f"{spelled} NOT NULL"

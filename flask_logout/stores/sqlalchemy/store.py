@@ -20,7 +20,6 @@ from .. import LONGEST_WRITE
 from .. import Page
 from ..monotonic import read_uptime
 from .dialects import DIALECTS
-from .dialects import has_passed
 from .dialects import to_utc
 from .engine import OwnEngine
 from .escaping import Texts
@@ -29,6 +28,7 @@ from .joining import JoinedTable
 from .joining import may_block
 from .pages import Cursor
 from .pages import Pages
+from .purging import delete_passed
 from .statements import make_add
 from .statements import make_find
 
@@ -64,7 +64,7 @@ class SQLAlchemyStore:
         self.engine = engine
         self._app_session = app_session
         self._pages = Pages(table, engine)
-        self._texts = Texts(table, engine)
+        self.texts = Texts(table, engine)
         # Statements are cached, because each object is compiled only once.
         self._find = lru_cache(maxsize=64)(partial(make_find, table))
         self._add = lru_cache(maxsize=64)(partial(make_add, table))
@@ -117,23 +117,8 @@ class SQLAlchemyStore:
         return self._pages.read(t.cast(t.Optional[Cursor], cursor))
 
     def purge(self, now: datetime, *, batch: int) -> int:
-        column = self.table.c
-        dialect = self.engine.dialect
-        expired = has_passed(column.expires_at, now, DIALECTS[dialect.name])
-        oldest = sa.select(column.key).where(expired).order_by(column.expires_at)
-        oldest = oldest.limit(batch)
-        if _skips_locked(dialect):
-            # Leave the rows that a concurrent purge is deleting to that purge.
-            oldest = oldest.with_for_update(skip_locked=True)
-        if DIALECTS[dialect.name] == "mysql":
-            # MySQL forbids LIMIT inside IN. IS TRUE avoids the index on expires_at, which
-            # would block on a concurrent purge.
-            expired = expired.is_(sa.true())
-            is_old = column.key == oldest.subquery().c.key
-        else:
-            is_old = column.key.in_(oldest)
-        # Compare the expiry again, because a later one may have been stored meanwhile.
-        return self.engine.execute(sa.delete(self.table).where(expired, is_old))[1]
+        column = self.table.c.expires_at
+        return delete_passed(self.table, column, now, batch, self.engine)
 
     def inspect(self) -> SQLAlchemyInspection:
         from .inspection import SQLAlchemyInspection
@@ -144,18 +129,8 @@ class SQLAlchemyStore:
         self, revocations: t.Sequence[Revocation]
     ) -> tuple[sa.Insert, dict[str, t.Any]]:
         # Sort by key, so that two statements can't deadlock.
-        rows = sorted(merge(self._texts.fit(revocations)), key=lambda x: x.key)
+        rows = sorted(merge(self.texts.fit(revocations)), key=lambda x: x.key)
         return self._add(len(rows), DIALECTS[self.engine.dialect.name]), _bind(rows)
-
-
-def _skips_locked(dialect: t.Any) -> bool:
-    """Whether the database supports SKIP LOCKED, as far as its version is known."""
-    if dialect.name == "postgresql":
-        return True
-    if DIALECTS[dialect.name] != "mysql" or not dialect.server_version_info:
-        return False
-    least = (10, 6) if dialect.is_mariadb else (8, 0, 1)
-    return bool(dialect.server_version_info >= least)
 
 
 def _bind(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:

@@ -1,0 +1,233 @@
+"""The store of sessions in a table beside the revocations."""
+
+from __future__ import annotations
+
+import sqlite3
+import typing as t
+from datetime import datetime
+from functools import lru_cache
+from functools import partial
+
+import sqlalchemy as sa
+
+from ...exceptions import ConfigError
+from ...exceptions import StoreUnavailableError
+from ...revocation import Revocation
+from ...rotation import Policy
+from ...rotation import Record
+from ...rotation import REJECTED
+from ...rotation import rotate
+from ...rotation import Rotation
+from ...rotation import Session
+from .. import LONGEST_WRITE
+from ..monotonic import read_uptime
+from ..sessions import Position
+from .dialects import DIALECTS
+from .dialects import to_utc
+from .engine import OwnEngine
+from .escaping import Texts
+from .failures import is_answer
+from .purging import delete_passed
+from .session_statements import bind_values
+from .session_statements import make_end
+from .session_statements import make_find_session
+from .session_statements import make_insert_once
+from .session_statements import make_list
+from .session_statements import make_rotate
+from .session_statements import OUTCOMES
+from .session_table import make_session_table
+from .session_table import name_session_table
+from .session_table import SESSION_TEXTS
+from .store import SQLAlchemyStore
+
+if t.TYPE_CHECKING:
+    from .session_inspection import SQLAlchemySessionInspection
+
+# The number of times that a swap is attempted while other swaps interfere.
+_ATTEMPTS = 5
+
+# SQLAlchemy counts the rows of an INSERT only on demand.
+_COUNT = {"preserve_rowcount": True}
+
+# The first version with RETURNING.
+_SQLITE = (3, 35)
+
+
+class SQLAlchemySessions:
+    """Stores sessions in the database that has the revocations.
+
+    :param revocations: the store of revocations.
+    :param policy: how the app rotates refresh tokens.
+    :raises ConfigError: the app has another table of that name.
+    """
+
+    def __init__(self, revocations: SQLAlchemyStore, policy: Policy) -> None:
+        self._revocations = revocations
+        self._engine: OwnEngine = revocations.engine
+        self._policy = policy
+        name = name_session_table(revocations.table.name)
+        self.table = make_session_table(revocations.table.metadata, name)
+        self._texts = Texts(self.table, self._engine, SESSION_TEXTS)
+        self._dialect = _check_dialect(self._engine.dialect)
+        # Each object is built once, because SQLAlchemy caches what it compiles from it.
+        table, dialect = self.table, self._dialect
+        now = {"last_seen_at"}
+        self._start = make_insert_once(table, now, dialect)
+        self._adopt = make_insert_once(table, now | {"rotated_at"}, dialect)
+        self._rotate = make_rotate(table, policy, dialect)
+        self._find = make_find_session(table, policy, dialect)
+        self._end = make_end(table, revocations.table, dialect)
+        self._once = make_insert_once(revocations.table, {"revoked_at"}, dialect)
+        self._list = lru_cache(maxsize=64)(
+            partial(make_list, self.table, revocations.table)
+        )
+
+    def start(self, session: Session) -> None:
+        self._insert(session, self._start)
+
+    def rotate(self, session: Session) -> Rotation:
+        presented = _presented_by(session)
+        for _ in range(_ATTEMPTS):
+            swapped = self._swap(session, presented)
+            if swapped is not None:
+                return swapped
+            record = self.find(session.key, subject=session.subject)
+            found = rotate(record, session.subject_key, presented, self._policy)
+            if found.outcome in REJECTED:
+                return found
+            if record is None and self._insert(session, self._adopt):
+                return found
+            # Another refresh has changed the record since the swap.
+        raise StoreUnavailableError("other refreshes keep changing this session")
+
+    def find(self, key: bytes, *, subject: str | None) -> Record | None:
+        rows = self._engine.query(self._find, {"session_key": key})
+        if not rows:
+            return None
+        subject_key, generation, parent, is_young = rows[0]
+        return Record(bytes(subject_key), generation, parent, bool(is_young))
+
+    def list_active(
+        self,
+        subject_key: bytes,
+        covering: t.Sequence[bytes],
+        now: datetime,
+        *,
+        subject: str | None,
+        after: Position | None = None,
+        limit: int,
+    ) -> list[Session]:
+        bound: dict[str, t.Any] = {f"key_{i}": x for i, x in enumerate(covering)}
+        bound |= {"owner": subject_key, "now": now, "page_size": limit}
+        if after is not None:
+            bound |= {"created_at": after.created_at, "session_key": after.key}
+        query = self._list(len(covering), after is None)
+        rows, _ = self._engine.execute(query, bound)
+        return [_to_session(row) for row in rows]
+
+    def end(self, revocation: Revocation, subject_key: bytes) -> bool:
+        bound = {"session_key": revocation.key, "owner": subject_key}
+        return self._write_revocation(self._end, revocation, bound)
+
+    def revoke_once(self, revocation: Revocation) -> bool:
+        return self._write_revocation(self._once, revocation, {})
+
+    def purge(self, now: datetime, *, batch: int) -> int:
+        column = self.table.c.kept_until
+        return delete_passed(self.table, column, now, batch, self._engine)
+
+    def inspect(self) -> SQLAlchemySessionInspection:
+        from .session_inspection import SQLAlchemySessionInspection
+
+        return SQLAlchemySessionInspection(self.table, self._engine)
+
+    def _insert(self, session: Session, statement: sa.Insert) -> bool:
+        """Insert a session, and return whether it is new."""
+        (fitted,) = self._texts.fit([session])
+        bound = bind_values({**vars(fitted), "rotated_at": None})
+        return self._change(statement, bound).rowcount == 1
+
+    def _swap(self, session: Session, presented: int) -> Rotation | None:
+        """Run the compare-and-swap, and return ``None`` if it changed nothing."""
+        values = {
+            "parent": presented,
+            "expires_at": session.expires_at,
+            "kept_until": session.kept_until,
+        }
+        bound = {"session_key": session.key, "owner": session.subject_key}
+        done = self._change(self._rotate, bound | bind_values(values))
+        if self._dialect == "mysql":
+            generation, outcome = divmod(done.lastrowid or 0, len(OUTCOMES))
+            return Rotation(OUTCOMES[outcome], generation) if outcome else None
+        if not done.rows:
+            return None
+        ((generation, is_new),) = done.rows
+        if not is_new:
+            return Rotation("repeated", generation)
+        is_next = generation == presented + 1
+        return Rotation("rotated" if is_next else "replaced", generation)
+
+    def _change(self, statement: sa.Executable, bound: dict[str, t.Any]) -> _Done:
+        def work(connection: sa.Connection) -> _Done:
+            result = connection.execute(statement, bound, execution_options=_COUNT)
+            rows = result.fetchall() if result.returns_rows else ()
+            is_mysql = self._dialect == "mysql"
+            return _Done(rows, result.rowcount, result.lastrowid if is_mysql else None)
+
+        # After the grace period, a repetition would look like a reused token.
+        return self._engine.write(work, self._policy.grace.total_seconds())
+
+    def _write_revocation(
+        self, statement: sa.Insert, revocation: Revocation, bound: dict[str, t.Any]
+    ) -> bool:
+        """Write a revocation, and return whether a row was written."""
+        (fitted,) = self._revocations.texts.fit([revocation])
+        bound = bound | bind_values(vars(fitted))
+        is_lost = False
+
+        def work(connection: sa.Connection) -> int:
+            nonlocal is_lost
+            try:
+                done = connection.execute(statement, bound, execution_options=_COUNT)
+                return done.rowcount
+            except Exception as e:
+                # If it has been written nevertheless, the retry finds the row.
+                is_lost = is_lost or not is_answer(e, connection.dialect)
+                raise
+
+        began_at = read_uptime()
+        is_written = self._engine.write(work) > 0 or is_lost
+        if is_written and read_uptime() - began_at > LONGEST_WRITE.total_seconds():
+            # In-memory mirrors can miss a write that takes this long.
+            self._revocations.add([revocation])
+        return is_written
+
+
+class _Done(t.NamedTuple):
+    rows: t.Sequence[t.Any]
+    rowcount: int
+    lastrowid: int | None
+
+
+def _presented_by(session: Session) -> int:
+    return t.cast(int, session.parent)
+
+
+def _check_dialect(dialect: sa.Dialect) -> str:
+    if dialect.name == "sqlite" and sqlite3.sqlite_version_info < _SQLITE:
+        raise ConfigError(
+            f"LOGOUT_SESSIONS needs SQLite 3.35 or later, but Python uses"
+            f" {sqlite3.sqlite_version}. Upgrade SQLite, or store sessions in another"
+            " database, see LOGOUT_STORE_URI."
+        )
+    return DIALECTS[dialect.name]
+
+
+def _to_session(row: sa.Row[t.Any]) -> Session:
+    values = dict(row._mapping)
+    del values["rotated_at"]
+    for name in ("created_at", "last_seen_at", "expires_at", "kept_until"):
+        values[name] = values[name] and to_utc(values[name])
+    for name in ("key", "any_issuer_key", "subject_key"):
+        values[name] = bytes(values[name])
+    return Session(**values)
