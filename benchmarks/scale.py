@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from flask import Flask
 
-from flask_logout.claims import make_key
+from flask_logout.keys import make_key
 
 from .databases import new_database
 from .filling import fill

@@ -1,4 +1,4 @@
-"""Reads the claims of tokens, and makes the keys under which tokens can be revoked.
+"""Reads the claims of tokens, and lists the keys under which they can be revoked.
 
 This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
 """
@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import typing as t
-from enum import Enum
 from functools import lru_cache
-from hashlib import blake2b
+
+from .keys import ANY_ISSUER
+from .keys import AnyIssuer
+from .keys import everyone_key
+from .keys import make_key
 
 Claims = t.Mapping[str, t.Any]
-
-KEY_SIZE = 16
-"""Length of a key, in bytes."""
 
 # Databases store generations in 64 bits, and two of them hold an outcome.
 _MAX_GENERATION = 1 << 53
@@ -25,36 +25,6 @@ _CLAIM_DEFAULTS = {"type": "access", "fresh": False, "jti": None}
 
 Lookup = tuple[tuple[bytes, ...], t.Optional[str]]
 """The keys under which a token can be revoked, and its subject."""
-
-
-class AnyIssuer(Enum):
-    """The type of :data:`ANY_ISSUER`."""
-
-    ANY = "*"
-
-
-ANY_ISSUER: t.Final = AnyIssuer.ANY
-"""Stands for the tokens of every issuer, including those without ``iss``."""
-
-Issuer = t.Union[str, None, AnyIssuer]
-"""The issuer that a key covers. ``None`` stands for tokens without ``iss``."""
-
-
-def make_key(kind: str, issuer: Issuer, value: str | None) -> bytes:
-    """Make the key of a revocation.
-
-    The parts are hashed as netstrings, so keys are equal only if all three parts are.
-    Databases compare the digest and never apply a collation to the parts.
-
-    :param kind: a :data:`Kind`, or ``"claims"`` for a token without a usable ``jti``.
-    :param issuer: the ``iss`` claim, ``None`` for tokens without one, or
-        :data:`ANY_ISSUER`.
-    :param value: the ``jti``, ``sid`` or subject.
-    :returns: 16 bytes, BLAKE2b (RFC 7693).
-    """
-    digest = _begin(kind, issuer).copy()
-    digest.update(_netstring(value))
-    return digest.digest()
 
 
 def text(value: object) -> str | None:
@@ -223,27 +193,8 @@ def _look_up(
             continue
         if subject is not None:
             keys.append(make_key("subject", name, subject))
-        keys.append(_everyone(name))
+        keys.append(everyone_key(name))
     return tuple(keys), subject
-
-
-# Issuers are few, so cache the hash prefix.
-@lru_cache(maxsize=64)
-def _begin(kind: str, issuer: Issuer) -> blake2b:
-    name = b"*" if issuer is ANY_ISSUER else _netstring(issuer)
-    return blake2b(_netstring(kind) + name, digest_size=KEY_SIZE)
-
-
-@lru_cache(maxsize=64)
-def _everyone(issuer: Issuer) -> bytes:
-    return make_key("everyone", issuer, None)
-
-
-def _netstring(part: str | None) -> bytes:
-    if part is None:
-        return b"-"
-    octets = part.encode("utf-8", "surrogatepass")
-    return b"%d:%b" % (len(octets), octets)
 
 
 def _canonical(value: object) -> str:

@@ -10,14 +10,14 @@ from datetime import timezone
 
 from flask import current_app
 
-from .claims import ANY_ISSUER
-from .claims import Issuer
 from .config_values import LONGEST
 from .config_values import read_duration
 from .config_values import show
 from .exceptions import ConfigError
 from .jwt_extended import config as jwt_config
 from .jwt_extended import LOCATIONS
+from .keys import ANY_ISSUER
+from .keys import Issuer
 from .revocation import Retention
 
 LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")

@@ -16,11 +16,11 @@ from datetime import timezone
 from .claims import began_at
 from .claims import Claims
 from .claims import issuers_of
-from .claims import make_key
 from .claims import session_of
 from .claims import subject_of
 from .claims import text
 from .claims import token_key
+from .keys import make_key
 
 Kind = t.Literal["token", "session", "subject", "everyone"]
 KINDS: tuple[Kind, ...] = t.get_args(Kind)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from . import clock
 from . import jwt_settings
 from .claims import Claims
-from .claims import make_key
 from .config import Settings
+from .keys import make_key
 from .longest_lifetime import LongestLifetime
 from .revocation import Kind
 from .revocation import Retention

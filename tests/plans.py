@@ -10,7 +10,7 @@ from datetime import timezone
 from itertools import product
 
 from flask_logout import Revocation
-from flask_logout.claims import make_key
+from flask_logout.keys import make_key
 from flask_logout.revocation import Retention
 from flask_logout.revocation import revoke_login
 from flask_logout.revocation import revoke_one

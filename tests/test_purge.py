@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from flask_logout import LogoutExtension
 from flask_logout import Revocation
 from flask_logout import session_claims
-from flask_logout.claims import make_key
+from flask_logout.keys import make_key
 from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS
 

@@ -13,16 +13,16 @@ from hypothesis import example
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_logout.claims import ANY_ISSUER
 from flask_logout.claims import began_at
-from flask_logout.claims import Issuer
 from flask_logout.claims import issuers_of
 from flask_logout.claims import lookup_of
-from flask_logout.claims import make_key
 from flask_logout.claims import session_of
 from flask_logout.claims import subject_of
 from flask_logout.claims import text
 from flask_logout.claims import token_key
+from flask_logout.keys import ANY_ISSUER
+from flask_logout.keys import Issuer
+from flask_logout.keys import make_key
 from flask_logout.revocation import covers
 from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS

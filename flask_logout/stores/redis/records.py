@@ -8,8 +8,8 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 
-from ...claims import KEY_SIZE
 from ...exceptions import StoreUnavailableError
+from ...keys import KEY_SIZE
 from ...revocation import Revocation
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
