@@ -14,14 +14,20 @@ if t.TYPE_CHECKING:
     from .exceptions import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
     from .login_claims import session_claims as session_claims
+    from .minting import TokenPair as TokenPair
     from .openapi_document import openapi as openapi
     from .pair import LogoutTokens as LogoutTokens
     from .revocation import Revocation as Revocation
+    from .rotation import Session as Session
     from .schemas import ErrorItem as ErrorItem
     from .signals import logged_out as logged_out
+    from .signals import reuse_detected as reuse_detected
     from .signals import revocation_unknown as revocation_unknown
     from .signals import revoked as revoked
+    from .signals import session_refreshed as session_refreshed
+    from .signals import session_started as session_started
     from .signals import store_unavailable as store_unavailable
+    from .tokens import RefreshRejectedError as RefreshRejectedError
 
 _MODULES = {
     "ConfigError": "exceptions",
@@ -32,13 +38,19 @@ _MODULES = {
     "LogoutExtension": "extension",
     "LogoutTokens": "pair",
     "OutcomeUnknownError": "exceptions",
+    "RefreshRejectedError": "tokens",
     "Revocation": "revocation",
+    "Session": "rotation",
     "StoreUnavailableError": "exceptions",
+    "TokenPair": "minting",
     "logged_out": "signals",
     "openapi": "openapi_document",
+    "reuse_detected": "signals",
     "revocation_unknown": "signals",
     "revoked": "signals",
     "session_claims": "login_claims",
+    "session_refreshed": "signals",
+    "session_started": "signals",
     "store_unavailable": "signals",
 }
 

@@ -13,6 +13,7 @@ from . import clock
 from .revocation import Kind
 from .revocation import Revocation
 from .revocation import storable
+from .rotation import Outcome
 
 logger = logging.getLogger("flask_logout")
 
@@ -21,6 +22,16 @@ _EVENTS: dict[Kind, str] = {
     "session": "session_logout",
     "subject": "session_logout_all",
     "everyone": "session_logout_everyone",
+}
+
+
+# Normal refreshes are as frequent as they are uninteresting.
+_REFRESHES: dict[Outcome, tuple[int, str]] = {
+    "adopted": (logging.DEBUG, "session_renewed"),
+    "rotated": (logging.DEBUG, "session_renewed"),
+    "repeated": (logging.INFO, "session_renewed"),
+    "replaced": (logging.INFO, "session_renewed"),
+    "refused": (logging.WARNING, "session_refused"),
 }
 
 
@@ -55,6 +66,48 @@ def log_logout_incomplete(subject: str | None, upstreams: int) -> None:
     """
     subject = storable(subject)
     _log(logging.ERROR, "logout_incomplete", subject=subject, upstreams=upstreams)
+
+
+def log_session(event: str, sid: str, subject: str | None) -> None:
+    """Log an event of a session.
+
+    :param event: the name of the event.
+    :param sid: the ``sid`` of the session.
+    :param subject: the subject of its tokens.
+    """
+    _log(logging.INFO, event, sid=sid, subject=subject)
+
+
+def log_refresh(
+    outcome: Outcome, *, is_first: bool, sid: str, subject: str | None
+) -> None:
+    """Log that a refresh token was presented.
+
+    :param outcome: what happened.
+    :param is_first: whether the token has the generation 0.
+    :param sid: the ``sid`` of the session.
+    :param subject: the subject of the tokens.
+    """
+    level, event = _REFRESHES[outcome]
+    if outcome == "adopted" and not is_first:
+        level, event = logging.WARNING, "session_row_missing"
+    _log(level, event, sid=sid, subject=subject, outcome=outcome)
+
+
+def log_reuse(sid: str | None, subject: str | None, generation: int) -> None:
+    """Log that a refresh token was used again, so that its session has ended.
+
+    :param sid: the ``sid`` of the session.
+    :param subject: the subject of the tokens.
+    :param generation: the generation of the refresh token.
+    """
+    _log(
+        logging.CRITICAL,
+        "authn_token_reuse",
+        sid=sid,
+        subject=subject,
+        generation=generation,
+    )
 
 
 def log_store_unavailable(error: Exception) -> None:

@@ -10,15 +10,19 @@ import inspect
 import typing as t
 
 from flask import Flask
+from flask import g
 from flask_jwt_extended import JWTManager
 
+from .claims import Claims
 from .exceptions import ConfigError
 from .jwt_extended import blocklist_loader_of
 from .jwt_extended import is_default_loader
 from .jwt_extended import Loader
 from .service import current_app_object
 from .service import EXTENSION
+from .service import get_service
 from .service import LogoutService
+from .stores.monotonic import read_uptime
 
 
 class BlocklistLoader:
@@ -44,6 +48,21 @@ class BlocklistLoader:
             service.make.notice(claims)
             if service.is_revoked(claims):
                 return True
+            if service.sessions is not None and claims.get("type") == "refresh":
+                g.logout_checked_at = read_uptime()
+                if service.sessions.is_stale(claims):
+                    return True
+        return self.is_blocked_by_app(header, claims)
+
+    def is_blocked_by_app(
+        self, header: dict[t.Any, t.Any], claims: dict[t.Any, t.Any]
+    ) -> bool:
+        """Call the app's own loader.
+
+        :param header: the header of the token.
+        :param claims: the claims of the token.
+        :returns: its answer, or ``False`` if there is none.
+        """
         return self.previous is not None and bool(self.previous(header, claims))
 
 
@@ -59,6 +78,21 @@ def install(app: Flask, jwt: JWTManager) -> None:
         _reject_async(previous)
         own = None if is_default_loader(previous) else previous
         jwt.token_in_blocklist_loader(BlocklistLoader(own))
+
+
+def is_blocked_before_swap(header: dict[t.Any, t.Any], claims: Claims) -> bool:
+    """Check a refresh token whose generation the caller is about to compare.
+
+    :param header: the header of the token.
+    :param claims: the claims of the token.
+    :returns: ``True`` if the token is revoked, whether or not it has been used.
+    """
+    service, app = get_service(), current_app_object()
+    service.make.notice(claims)
+    if service.is_revoked(claims):
+        return True
+    loader = t.cast(BlocklistLoader, blocklist_loader_of(app))
+    return loader.is_blocked_by_app(header, dict(claims))
 
 
 def problem_of(app: Flask) -> str | None:

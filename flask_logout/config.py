@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing as t
 from datetime import timedelta
-from difflib import get_close_matches
 
 from flask import Flask
 from pydantic import AfterValidator
@@ -15,9 +14,12 @@ from pydantic import Field
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from .config_names import PREFIX
+from .config_names import reject_misspelling
 from .config_values import check_names
 from .config_values import check_path
 from .config_values import Count
+from .config_values import Detail
 from .config_values import Duration
 from .config_values import Expected
 from .config_values import Flag
@@ -28,13 +30,6 @@ from .config_values import show
 from .config_values import show_type
 from .exceptions import ConfigError
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
-
-PREFIX = "LOGOUT_"
-
-# These cutoffs separate the misspelled names from the unrelated ones in
-# tests/test_config.py.
-_SIMILARITY = 0.75
-_SIMILARITY_WITH_PREFIX = 0.92
 
 
 class Settings(BaseModel):
@@ -63,7 +58,7 @@ class Settings(BaseModel):
     with ``/``. Set it to ``""`` to use ``POST /logout``."""
 
     endpoints: t.Annotated[
-        frozenset[t.Literal["logout"]],
+        frozenset[t.Literal["logout", "logout_all", "refresh", "sessions"]],
         BeforeValidator(check_names),
         Expected(
             'a set, list or tuple with no name other than "logout", or set() for no'
@@ -152,6 +147,51 @@ class Settings(BaseModel):
     above 0 enables the in-memory mirror, so most checks need no round trip. With 0,
     every check queries the store."""
 
+    sessions: Flag = False
+    """Whether to keep a record of every login, and to rotate refresh tokens. The
+    endpoints ``refresh`` and ``sessions`` imply it."""
+
+    session_lifetime: t.Annotated[
+        t.Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)] | None,
+        Expected(
+            "a timedelta or a number of seconds, more than 0 and at most 365000 days, or"
+            " None for no limit"
+        ),
+    ] = None
+    """How long a session can last, from the login on, more than 0. No token of it expires
+    later. With ``None``, a session lasts as long as it is refreshed in time."""
+
+    max_sessions: t.Annotated[
+        t.Annotated[Number, Field(ge=1)] | None,
+        Expected("a whole number, 1 or more, or None for no limit"),
+    ] = None
+    """How many active sessions a user can have, 1 or more. A login beyond that ends the
+    oldest ones. With ``None``, there is no limit."""
+
+    session_details: t.Annotated[
+        frozenset[Detail],
+        BeforeValidator(check_names),
+        Expected(
+            'a set, list or tuple of "user_agent", "ip_address" and "label", or set() to'
+            " keep none of them"
+        ),
+    ] = frozenset({"label"})
+    """What a session keeps about the client: ``"user_agent"``, ``"ip_address"`` and
+    ``"label"``."""
+
+    rotation_grace: t.Annotated[
+        Duration,
+        Field(ge=timedelta(0), le=timedelta(hours=1)),
+        Expected("a timedelta or a number of seconds, from 0 to 3600"),
+    ] = timedelta(seconds=30)
+    """How long a refresh token can be presented again after it was exchanged, from 0 to
+    3600 seconds. With 0, a client that doesn't receive the response has to log in
+    again."""
+
+    rotation_late_retry: Flag = False
+    """Whether a refresh token can also be presented again later, as long as its successor
+    has not been used."""
+
     purge_margin: LongDuration = timedelta(hours=1)
     """How long to keep a revocation after the last token it covers has expired. The
     margin allows for clock differences between machines and for refresh requests in
@@ -170,36 +210,33 @@ class Settings(BaseModel):
         """
         known = {PREFIX + name.upper(): name for name in cls.model_fields}
         for key in app.config.keys() - known.keys():
-            _reject_misspelling(key, known)
+            reject_misspelling(key, known)
         given = {
             name: app.config[key] for key, name in known.items() if key in app.config
         }
         try:
-            return cls(**given)
+            settings = cls(**given)
         except ValidationError as e:
             raise ConfigError(_explain(e, given)) from None
+        _check_sessions(settings)
+        return settings
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether sessions are enabled."""
+        return self.sessions or not self.endpoints.isdisjoint({"refresh", "sessions"})
 
 
-def _reject_misspelling(key: object, known: t.Collection[str]) -> None:
-    meant = _find_similar(key, known) if isinstance(key, str) else None
-    if meant is not None:
+def _check_sessions(settings: Settings) -> None:
+    """Reject limits of sessions that nothing would enforce."""
+    names = {"max_sessions", "session_lifetime"} & settings.model_fields_set
+    set_ones = [x for x in sorted(names) if getattr(settings, x) is not None]
+    if set_ones and not settings.has_sessions:
+        key = PREFIX + set_ones[0].upper()
         raise ConfigError(
-            f"Unknown setting {key}. Did you mean {meant}? If {key} is a setting of your"
-            " own app, rename it, because its name is too similar."
+            f"Invalid {key}: {show(getattr(settings, set_ones[0]))}. It needs sessions,"
+            f" which are off. Set LOGOUT_SESSIONS to True, or remove {key}."
         )
-
-
-def _find_similar(key: str, known: t.Collection[str]) -> str | None:
-    name = key.upper()
-    if name in known:
-        return name
-    if not name.startswith(PREFIX):
-        matches = get_close_matches(name, known, 1, _SIMILARITY_WITH_PREFIX)
-        return next(iter(matches), None)
-    # Compare without the prefix, because it would make any two names similar.
-    names = [x.removeprefix(PREFIX) for x in known]
-    found = get_close_matches(name.removeprefix(PREFIX), names, 1, _SIMILARITY)
-    return PREFIX + found[0] if found else None
 
 
 def _explain(error: ValidationError, given: dict[str, t.Any]) -> str:

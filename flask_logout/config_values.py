@@ -13,6 +13,9 @@ from pydantic import Field
 LONGEST = timedelta(days=365_000)
 """The longest duration. Adding it to the present still gives a valid ``datetime``."""
 
+Detail = t.Literal["user_agent", "ip_address", "label"]
+"""A detail that a session can keep."""
+
 _SHOWN_SIZE = 80
 _SEGMENT = re.compile(r"[\w.~!$&'()*+,;=:@-]+")
 

@@ -23,6 +23,7 @@ from .revocation_maker import RevocationMaker
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService
+from .session_api import SessionMethods
 from .stores.factory import open_store
 from .upstreams import Upstream
 from .views import make_blueprint
@@ -30,11 +31,13 @@ from .views import register_prefix_errors
 from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
+    from .sessions import SessionService
     from .stores import AppSession
+    from .stores import Store
     from .stores.sqlalchemy import AppDatabase
 
 
-class LogoutExtension:
+class LogoutExtension(SessionMethods):
     """Add a logout endpoint and token revocation to a Flask app.
 
     It registers ``POST /auth/logout``, and makes every ``@jwt_required()`` route reject
@@ -75,8 +78,9 @@ class LogoutExtension:
         blocklist.install(app, app.extensions["flask-jwt-extended"])
         login_claims.stamp_requests(app)
         make = RevocationMaker(settings, app.config)
+        sessions = _open_sessions(settings, store) if settings.has_sessions else None
         app.extensions[EXTENSION] = LogoutService(
-            settings, store, self._upstreams, app.config, make
+            settings, store, self._upstreams, app.config, make, sessions
         )
         if settings.endpoints:
             app.register_blueprint(make_blueprint(settings.url_prefix))
@@ -227,11 +231,17 @@ class LogoutExtension:
     def is_revoked(self, claims: Claims) -> bool:
         """Check whether a token is revoked, with at most one round trip to the store.
 
+        If sessions are enabled, a refresh token needs another one. If it has been used,
+        this ends its session.
+
         :param claims: the claims of a verified token.
         :returns: ``True`` if the token must be rejected.
         :raises StoreUnavailableError: if the store can't be reached. Reject the token.
         """
-        return get_service().is_revoked(claims)
+        service = get_service()
+        if service.is_revoked(claims):
+            return True
+        return service.sessions is not None and service.sessions.is_stale(claims)
 
     def purge(self) -> int:
         """Delete expired revocations, in batches.
@@ -240,6 +250,15 @@ class LogoutExtension:
         :raises StoreUnavailableError: if the store can't be reached. Try again later.
         """
         return sum(get_service().purge())
+
+
+def _open_sessions(settings: Settings, store: Store) -> SessionService:
+    # Imported here because most apps have no sessions.
+    from .rotation import Policy
+    from .sessions import SessionService
+
+    policy = Policy(settings.rotation_grace, settings.rotation_late_retry)
+    return SessionService(settings, store.open_sessions(policy), policy)
 
 
 def _find_database(app: Flask, bind_key: str | None) -> AppDatabase:

@@ -18,6 +18,7 @@ from flask_jwt_extended.exceptions import CSRFError
 from flask_jwt_extended.exceptions import NoAuthorizationError
 from flask_jwt_extended.internal_utils import custom_verification_for_token
 from flask_jwt_extended.internal_utils import get_jwt_manager
+from flask_jwt_extended.internal_utils import has_user_lookup
 from flask_jwt_extended.internal_utils import verify_token_not_blocklisted
 from flask_jwt_extended.view_decorators import _decode_jwt_from_cookies
 from flask_jwt_extended.view_decorators import _decode_jwt_from_headers
@@ -121,3 +122,8 @@ def has_own_key_loader() -> bool:
 def load_identity(identity: t.Any) -> t.Any:
     """Return what the app's ``user_identity_loader`` returns for an identity."""
     return get_jwt_manager()._user_identity_callback(identity)
+
+
+def loads_users() -> bool:
+    """Check whether the current app has registered a ``user_lookup_loader``."""
+    return has_user_lookup()

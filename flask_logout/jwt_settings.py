@@ -111,6 +111,15 @@ def accepted_issuers() -> tuple[Issuer, ...]:
     return (issuers,) if isinstance(issuers, str) else tuple(issuers)
 
 
+def token_issuers() -> tuple[str | None, ...]:
+    """List the issuers of the tokens that the app issues or accepts.
+
+    :returns: the ``iss`` claims, or ``None`` for tokens without one.
+    """
+    accepted = (x for x in accepted_issuers() if isinstance(x, str))
+    return tuple(dict.fromkeys((jwt_config.encode_issuer, *accepted)))
+
+
 def retention(margin: timedelta, max_lifetime: timedelta | None) -> Retention:
     """Read how long revocations must be kept.
 

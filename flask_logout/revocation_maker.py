@@ -33,12 +33,12 @@ class RevocationMaker:
 
     def of_token(self, claims: Claims) -> list[Revocation]:
         """Make a revocation of one token."""
-        retention, name = self._retention(), self._config["JWT_IDENTITY_CLAIM"]
+        retention, name = self.retention(), self._config["JWT_IDENTITY_CLAIM"]
         return [revoke_one(claims, retention=retention, identity_claim=name)]
 
     def of_logins(self, *claims: Claims) -> list[Revocation]:
         """Make a revocation of each token's login, or of the token if it has none."""
-        now, retention = clock.now(), self._retention()
+        now, retention = clock.now(), self.retention()
         name = self._config["JWT_IDENTITY_CLAIM"]
         return [
             revoke_login(x, now=now, retention=retention, identity_claim=name)
@@ -50,6 +50,18 @@ class RevocationMaker:
         if not require_text("sid", sid):
             raise ValueError("The sid is empty. Expected the sid claim of a token.")
         return self._of_kind("session", sid)
+
+    def of_stored_session(
+        self, key: bytes, sid: str, subject: str | None
+    ) -> Revocation:
+        """Make the revocation of a session that the store knows by its key."""
+        return Revocation(
+            key,
+            "session",
+            self.retention().of_lifetime(clock.now()),
+            subject=storable(subject),
+            token_id=storable(sid),
+        )
 
     def of_subject(
         self, subject: str, *, keep_session: str | None = None
@@ -69,7 +81,7 @@ class RevocationMaker:
         made = Revocation(
             b"",
             kind,
-            self._retention().of_lifetime(now),
+            self.retention().of_lifetime(now),
             cutoff=None if kind == "session" else now,
             subject=storable(value) if kind == "subject" else None,
             token_id=storable(value) if kind == "session" else None,
@@ -85,7 +97,8 @@ class RevocationMaker:
             for issuer in jwt_settings.accepted_issuers()
         ]
 
-    def _retention(self) -> Retention:
+    def retention(self) -> Retention:
+        """Return how long revocations of the app must be kept."""
         return self._lifetime.extend(self._configured_retention())
 
     def _configured_retention(self) -> Retention:

@@ -39,7 +39,9 @@ from .revocation_maker import RevocationMaker
 from .stores import Store
 
 if t.TYPE_CHECKING:
+    from .sessions import SessionService
     from .stores import AppSession
+    from .stores.sessions import SessionStore
 
 EXTENSION = "logout"
 """The key of the service in ``app.extensions``."""
@@ -92,6 +94,9 @@ class LogoutService:
 
     make: RevocationMaker
     """Makes the revocations to pass to :meth:`revoke`."""
+
+    sessions: SessionService | None = None
+    """The sessions, if they are enabled."""
 
     counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
     """Numbers the revocations of this worker, for the automatic purge."""
@@ -151,8 +156,7 @@ class LogoutService:
         actor: str | None = None,
     ) -> None:
         """Store revocations, then log them and send the signal."""
-        reason, actor = _check_text("reason", reason), _check_text("actor", actor)
-        complete = [replace(x, reason=reason, actor=actor) for x in revocations]
+        complete = [self.complete(x, reason=reason, actor=actor) for x in revocations]
         app = current_app_object()
         if session is not None:
             from .app_transaction import SharedTransaction
@@ -167,29 +171,56 @@ class LogoutService:
             self.store.add(complete)
         _allow_new_logins(complete)
         report_revoked(app, complete)
-        self._purge_occasionally(len(complete))
+        self.purge_occasionally(len(complete))
+
+    def complete(
+        self,
+        revocation: Revocation,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> Revocation:
+        """Add to a revocation why it is made, and by whom."""
+        return replace(
+            revocation,
+            reason=_check_text("reason", reason),
+            actor=_check_text("actor", actor),
+        )
 
     def purge(self) -> t.Iterator[int]:
-        """Delete expired revocations in batches, and yield the size of each batch."""
-        pause_at = time.monotonic() + PURGE_BURST
-        while True:
-            with reporting(current_app_object()):
-                deleted = self.store.purge(clock.now(), batch=PURGE_BATCH)
-            yield deleted
-            if deleted < PURGE_BATCH:
-                return
-            if time.monotonic() > pause_at:
-                time.sleep(PURGE_PAUSE)
-                pause_at = time.monotonic() + PURGE_BURST
+        """Delete expired records in batches, and yield the size of each batch.
 
-    def _purge_occasionally(self, added: int) -> None:
+        These are revocations and, if sessions are enabled, sessions.
+        """
+        for store in self._purged():
+            yield from _purge_in_batches(store)
+
+    def purge_occasionally(self, added: int) -> None:
+        """Delete a batch of expired records after a number of additions."""
         every = self.settings.purge_every
         numbers = [next(self.counter) for _ in range(added)]
         if every and any(number % every == 0 for number in numbers):
-            # The revocations are stored already, so a failed purge must not raise.
+            # The records are stored already, so a failed purge must not raise.
             app = current_app_object()
             with suppress(StoreUnavailableError), reporting(app):
-                self.store.purge(clock.now(), batch=PURGE_BATCH)
+                for store in self._purged():
+                    store.purge(clock.now(), batch=PURGE_BATCH)
+
+    def _purged(self) -> list[Store | SessionStore]:
+        return [self.store, *([self.sessions.store] if self.sessions else [])]
+
+
+def _purge_in_batches(store: Store | SessionStore) -> t.Iterator[int]:
+    pause_at = time.monotonic() + PURGE_BURST
+    while True:
+        with reporting(current_app_object()):
+            deleted = store.purge(clock.now(), batch=PURGE_BATCH)
+        yield deleted
+        if deleted < PURGE_BATCH:
+            return
+        if time.monotonic() > pause_at:
+            time.sleep(PURGE_PAUSE)
+            pause_at = time.monotonic() + PURGE_BURST
 
 
 def _check_text(name: str, value: str | None) -> str | None:

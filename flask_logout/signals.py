@@ -32,6 +32,21 @@ revocation_unknown = _signals.signal(
     doc="Sent after ``store_unavailable`` if a write of revocations may or may not have"
     " succeeded, with ``revocations``, ``reason``, ``actor`` and ``error``.",
 )
+session_started = _signals.signal(
+    "session-started",
+    doc="Sent after a login by :meth:`~LogoutExtension.start_session`, with ``session``, a"
+    " :class:`Session`. Only if sessions are enabled, like the next two.",
+)
+session_refreshed = _signals.signal(
+    "session-refreshed",
+    doc="Sent after a refresh, with ``sid``, ``subject`` and ``outcome``: ``adopted``,"
+    " ``rotated``, ``repeated`` or ``replaced``.",
+)
+reuse_detected = _signals.signal(
+    "reuse-detected",
+    doc="Sent once when a refresh token is used again after it was replaced, and its"
+    " session has been ended, with ``sid``, ``subject`` and ``claims``.",
+)
 store_unavailable = _signals.signal(
     "store-unavailable",
     doc="Sent when the store can't be reached, with ``error``, a"

@@ -245,4 +245,4 @@ class _StoppedStore:
 
         raise StoreUnavailableError("the test uses logout_store_unavailable")
 
-    add = join = find = changes = purge = inspect = _fail
+    add = remember = join = find = changes = purge = open_sessions = inspect = _fail

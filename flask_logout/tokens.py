@@ -12,6 +12,7 @@ from flask import current_app
 from flask_jwt_extended import decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from flask_jwt_extended.exceptions import NoAuthorizationError
+from flask_jwt_extended.exceptions import RevokedTokenError
 from jwt import PyJWTError
 
 from . import clock
@@ -34,6 +35,20 @@ DECODE_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     RecursionError,
 )
+
+
+class RefreshRejectedError(RevokedTokenError):
+    """The refresh token can't be exchanged for new tokens.
+
+    Flask-JWT-Extended responds as it does to a revoked token.
+
+    :param claims: the claims of the refresh token.
+    :param description: the cause, for ``error_description`` (RFC 6750 3.1).
+    """
+
+    def __init__(self, claims: Claims, description: str) -> None:
+        super().__init__({}, dict(claims))
+        self.args = (description,)
 
 
 def identity_claim() -> str:

@@ -15,6 +15,9 @@ if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
     from sqlalchemy.orm import Session
 
+    from ..rotation import Policy
+    from .sessions import SessionStore
+
     AppSession = Session | scoped_session[t.Any]
 
 
@@ -60,6 +63,12 @@ class Store(t.Protocol):
         cutoff and the later ``expires_at`` are stored.
         """
 
+    def remember(self, revocations: t.Sequence[Revocation]) -> None:
+        """Take revocations into account that were stored by other means than this store.
+
+        An in-memory mirror needs this. Other stores do nothing.
+        """
+
     def join(self, session: AppSession) -> Joined:
         """Join the transaction of one of the app's database sessions, without a flush.
 
@@ -94,6 +103,13 @@ class Store(t.Protocol):
         :param now: the current time, aware UTC.
         :param batch: the largest number to delete, 1 or more.
         :returns: the number deleted. If it is less than ``batch``, none are left.
+        """
+
+    def open_sessions(self, policy: Policy) -> SessionStore:
+        """Open the store of sessions beside the revocations, without connecting to it.
+
+        :param policy: how the app rotates its refresh tokens.
+        :raises ConfigError: the store can't have sessions.
         """
 
     def inspect(self) -> Inspection:

@@ -28,7 +28,9 @@ from .monotonic import Clock
 from .monotonic import read_uptime
 
 if t.TYPE_CHECKING:
+    from ..rotation import Policy
     from . import AppSession
+    from .sessions import SessionStore
 
 REBUILD_EVERY = timedelta(hours=1)
 """How often the mirror builds a new copy, to drop the keys that the store has deleted."""
@@ -87,7 +89,15 @@ class Mirror:
             self._store.add(revocations)
         finally:
             # Also on failure, because the store may have committed them anyway.
-            self._insert(revocations)
+            self.remember(revocations)
+
+    def remember(self, revocations: t.Sequence[Revocation]) -> None:
+        keys = [revocation.key for revocation in revocations]
+        # The store has the keys by now, so a copy that is created later reads them. Insert
+        # into the next copy first, because a rebuild may end here and make it current.
+        for copy in (self._next, self._copy):
+            if copy is not None:
+                copy.insert(keys)
 
     def join(self, session: AppSession) -> Joined:
         """Join a transaction. After its commit, :meth:`add` the same revocations."""
@@ -112,6 +122,9 @@ class Mirror:
     def purge(self, now: datetime, *, batch: int) -> int:
         # The next rebuild drops the deleted keys from the copy.
         return self._store.purge(now, batch=batch)
+
+    def open_sessions(self, policy: Policy) -> SessionStore:
+        return self._store.open_sessions(policy)
 
     def inspect(self) -> Inspection:
         return t.cast(Inspection, _Inspection(self._store.inspect(), self._reset))
@@ -138,14 +151,6 @@ class Mirror:
     def _reset(self) -> None:
         with self._lock():
             self._begin()
-
-    def _insert(self, revocations: t.Sequence[Revocation]) -> None:
-        keys = [revocation.key for revocation in revocations]
-        # The store has the keys by now, so a copy that is created later reads them. Insert
-        # into the next copy first, because a rebuild may end here and make it current.
-        for copy in (self._next, self._copy):
-            if copy is not None:
-                copy.insert(keys)
 
     def _sync(self, asked_at: float) -> Copy | None:
         """Read one page of changes. Return ``None`` if the copy is still behind."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 import typing as t
 from datetime import timedelta
 
+from flask import after_this_request
+from flask import has_request_context
 from flask import request
 from flask import Response
+from flask_jwt_extended import set_access_cookies
+from flask_jwt_extended import set_refresh_cookies
 from flask_jwt_extended import unset_access_cookies
 from flask_jwt_extended import unset_refresh_cookies
 
@@ -17,6 +21,9 @@ from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config
 from ..service import get_service
 
+if t.TYPE_CHECKING:
+    from ..minting import TokenPair
+
 
 def read_refresh_cookie() -> str | None:
     """Read the refresh token from the cookie of the request.
@@ -26,6 +33,24 @@ def read_refresh_cookie() -> str | None:
     if not config.jwt_in_cookies:
         return None
     return request.cookies.get(config.refresh_cookie_name) or None
+
+
+def set_pair(pair: TokenPair) -> None:
+    """Set the cookies of a new pair in the response of this request.
+
+    Nothing is set if the app doesn't use cookies, or if the response is an error.
+
+    :param pair: the new tokens.
+    """
+    if not config.jwt_in_cookies or not has_request_context():
+        return
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        if response.status_code < 400:
+            set_access_cookies(response, pair.access_token)
+            set_refresh_cookies(response, pair.refresh_token)
+        return response
 
 
 def unset_unusable(

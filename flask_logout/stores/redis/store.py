@@ -25,7 +25,9 @@ from .records import Names
 from .records import to_milliseconds
 
 if t.TYPE_CHECKING:
+    from ...rotation import Policy
     from .. import AppSession
+    from .sessions import RedisSessions
 
 SLOTS = 64
 """The number of slots in a Cluster. The keys of one user share a slot."""
@@ -113,6 +115,9 @@ class RedisStore:
         for slot, group in by_slot.items():
             self._keep(slot, group)
 
+    def remember(self, revocations: t.Sequence[Revocation]) -> None:
+        """Do nothing, because every check reads the stored revocations."""
+
     def join(self, session: AppSession) -> t.NoReturn:
         raise ConfigError(
             "The argument session requires revocations to be stored in one of the app's"
@@ -153,6 +158,11 @@ class RedisStore:
     def purge(self, now: datetime, *, batch: int) -> int:
         """Do nothing, because Redis deletes expired keys itself."""
         return 0
+
+    def open_sessions(self, policy: Policy) -> RedisSessions:
+        from .sessions import RedisSessions
+
+        return RedisSessions(self, policy)
 
     def inspect(self) -> RedisInspection:
         return RedisInspection(self.client, self._names, _KEEP, self._replicas)

@@ -50,7 +50,12 @@ def open_app_database(
     _check_dialect(database.engine.dialect)
     engine = OwnEngine(engine_for(database.engine, timeout), timeout)
     table = make_table(database.metadata, table_name)
-    store = SQLAlchemyStore(table, engine, app_session=database.session)
+    store = SQLAlchemyStore(
+        table,
+        engine,
+        app_session=database.session,
+        is_embedded=database.is_embedded,
+    )
     if database.is_embedded:
         store.inspect().create()
         # WAL mode persists. Readers no longer block on writers.

@@ -35,8 +35,10 @@ from .statements import make_find
 if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
 
+    from ...rotation import Policy
     from .. import AppSession
     from .inspection import SQLAlchemyInspection
+    from .sessions import SQLAlchemySessions
 
 # The number of times that a write is attempted if its commit takes too long.
 _ATTEMPTS = 2
@@ -51,6 +53,7 @@ class SQLAlchemyStore:
     :param engine: our own engine.
     :param app_session: the app's database session, if the table is in a database of the
         app.
+    :param is_embedded: whether the tables are created when the app starts.
     """
 
     def __init__(
@@ -59,10 +62,12 @@ class SQLAlchemyStore:
         engine: OwnEngine,
         *,
         app_session: scoped_session[t.Any] | None = None,
+        is_embedded: bool = False,
     ) -> None:
         self.table = table
         self.engine = engine
         self._app_session = app_session
+        self._is_embedded = is_embedded
         self._pages = Pages(table, engine)
         self.texts = Texts(table, engine)
         # Statements are cached, because each object is compiled only once.
@@ -96,6 +101,9 @@ class SQLAlchemyStore:
                 raise StoreUnavailableError(BLOCKED % e) from e.__cause__
             raise
 
+    def remember(self, revocations: t.Sequence[Revocation]) -> None:
+        """Do nothing, because every check reads the stored revocations."""
+
     def join(self, session: AppSession) -> JoinedTable:
         if "bind_key" not in self.table.metadata.info:
             raise ConfigError(
@@ -119,6 +127,15 @@ class SQLAlchemyStore:
     def purge(self, now: datetime, *, batch: int) -> int:
         column = self.table.c.expires_at
         return delete_passed(self.table, column, now, batch, self.engine)
+
+    def open_sessions(self, policy: Policy) -> SQLAlchemySessions:
+        from .sessions import SQLAlchemySessions
+
+        sessions = SQLAlchemySessions(self, policy)
+        if self._is_embedded:
+            sessions.inspect().create()
+            self.engine.dispose()
+        return sessions
 
     def inspect(self) -> SQLAlchemyInspection:
         from .inspection import SQLAlchemyInspection

@@ -1,0 +1,249 @@
+"""Sessions of one app: starts, refreshes, lists and ends them.
+
+Only apps that enable sessions import this module. Whether a session is active is not
+stored in it: a session is active unless it has expired or a revocation covers it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from dataclasses import replace
+
+from . import clock
+from . import jwt_settings
+from . import minting
+from . import session_events
+from . import tokens
+from .claims import began_at
+from .claims import Claims
+from .claims import generation_of
+from .config import Settings
+from .events import report_revoked
+from .events import reporting
+from .keys import make_key
+from .keys import user_keys
+from .minting import Plan
+from .minting import TokenPair
+from .rotation import judge
+from .rotation import Policy
+from .rotation import REJECTED
+from .rotation import Session
+from .service import current_app_object
+from .service import get_service
+from .session_records import describe
+from .session_records import key_of
+from .session_records import Owner
+from .session_records import owner_of
+from .session_records import read_details
+from .stores.monotonic import read_uptime
+from .stores.sessions import Position
+from .stores.sessions import SessionStore
+from .tokens import RefreshRejectedError
+
+_PAGE = 100
+
+
+@dataclass(frozen=True)
+class SessionService:
+    """The sessions of one app. It is the attribute ``sessions`` of the service."""
+
+    settings: Settings
+
+    store: SessionStore
+
+    policy: Policy
+
+    def start(
+        self,
+        identity: t.Any,
+        *,
+        label: str | None,
+        fresh: t.Any,
+        additional_claims: Claims | None,
+    ) -> TokenPair:
+        """Log a user in, with one round trip, or two if the sessions are limited."""
+        plan = minting.plan_login(
+            identity, additional_claims, self.settings.session_lifetime
+        )
+        pair = minting.mint(plan, fresh=fresh)
+        # The app's loaders may have set the issuer, so read what the token says.
+        claims = minting.read(pair.refresh_token)
+        session = replace(
+            self._describe(claims, plan, label), generation=0, parent=None
+        )
+        app = current_app_object()
+        with reporting(app):
+            self.store.start(session)
+        session_events.report_started(app, session)
+        if self.settings.max_sessions is not None:
+            self._end_oldest(owner_of(claims), self.settings.max_sessions)
+        get_service().purge_occasionally(1)
+        return pair
+
+    def refresh(
+        self,
+        claims: Claims,
+        *,
+        checked_at: float | None,
+        additional_claims: Claims | None = None,
+    ) -> TokenPair:
+        """Exchange a refresh token for a new pair, with one round trip.
+
+        :param claims: the claims of the refresh token, which is verified and not revoked.
+        :param checked_at: the uptime when the revocation was checked, or ``None`` if it
+            wasn't.
+        :param additional_claims: the app's own claims for both tokens.
+        :returns: the new tokens.
+        :raises RefreshRejectedError: if the token has been used, or its session is over.
+        """
+        self.check_lifetime(claims)
+        plan = minting.plan_refresh(
+            claims, additional_claims, self.settings.session_lifetime
+        )
+        app = current_app_object()
+        session = self._describe(claims, plan)
+        with reporting(app):
+            outcome, generation = self.store.rotate(session)
+        if outcome == "reuse":
+            self._end_reused(claims)
+        session_events.report_refreshed(app, session, outcome)
+        if outcome in REJECTED:
+            raise RefreshRejectedError(claims, _DESCRIPTIONS[outcome])
+        if self._is_late(checked_at) and get_service().is_revoked(claims):
+            raise RefreshRejectedError(claims, "Token has been revoked")
+        return minting.mint(plan, generation=generation)
+
+    def check_lifetime(self, claims: Claims) -> None:
+        """Reject a refresh token whose session has lasted too long (ASVS 5.0 7.3.2).
+
+        :param claims: the claims of the refresh token.
+        :raises RefreshRejectedError: if it has.
+        """
+        limit = self.settings.session_lifetime
+        if limit is None:
+            return
+        age = clock.now().timestamp() - (began_at(claims) or 0)
+        if age >= limit.total_seconds():
+            raise RefreshRejectedError(claims, "Session has expired")
+
+    def is_stale(self, claims: Claims) -> bool:
+        """Check whether a refresh token has been used, with one round trip.
+
+        If it has, its session is ended.
+
+        :param claims: the claims of a verified token.
+        :returns: ``True`` if every route must reject it. ``False`` for access tokens.
+        """
+        if claims.get("type") != "refresh":
+            return False
+        owner, key = owner_of(claims), key_of(claims)
+        with reporting(current_app_object()):
+            record = self.store.find(key, subject=owner.subject)
+        generation = generation_of(claims)
+        if judge(record, owner.key, generation, self.policy) != "reuse":
+            return False
+        self._end_reused(claims)
+        return True
+
+    def list_of(self, identity: t.Any) -> list[Session]:
+        """List the active sessions of a user, newest first."""
+        subject = tokens.subject_for(identity)
+        found = [
+            session
+            for issuer in jwt_settings.token_issuers()
+            for session in self._list_all(Owner(issuer, subject))
+        ]
+        return sorted(found, key=lambda x: (x.created_at, x.key), reverse=True)
+
+    def list_page(
+        self, owner: Owner, limit: int, after: Position | None
+    ) -> list[Session]:
+        """List a page of the active sessions of a user, newest first."""
+        with reporting(current_app_object()):
+            return self.store.list_active(
+                owner.key,
+                user_keys(*owner),
+                clock.now(),
+                subject=owner.subject,
+                after=after,
+                limit=limit,
+            )
+
+    def end(self, owner: Owner, sid: str) -> bool:
+        """End a session of a user, with one round trip.
+
+        :param owner: the user.
+        :param sid: the ``sid`` of the session.
+        :returns: ``False`` if the user has no such session.
+        """
+        service, app = get_service(), current_app_object()
+        made = service.make.of_stored_session(
+            make_key("session", owner.issuer, sid), sid, owner.subject
+        )
+        revocation = service.complete(made, reason="logout", actor=owner.subject)
+        with reporting(app, writing=[revocation]):
+            is_ended = self.store.end(revocation, owner.key)
+        if is_ended:
+            service.store.remember([revocation])
+            report_revoked(app, [revocation])
+        return is_ended
+
+    def _list_all(self, owner: Owner) -> t.Iterator[Session]:
+        after = None
+        while True:
+            page = self.list_page(owner, _PAGE, after)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = Position(page[-1].created_at, page[-1].key)
+
+    def _describe(
+        self, claims: Claims, plan: Plan, label: str | None = None
+    ) -> Session:
+        return describe(
+            claims,
+            plan.session["login_at"],
+            plan.expires_at,
+            get_service().make.retention(),
+            read_details(self.settings.session_details, label),
+        )
+
+    def _end_reused(self, claims: Claims) -> None:
+        service, app = get_service(), current_app_object()
+        made = service.make.of_logins(claims)[0]
+        revocation = service.complete(made, reason="token_reuse")
+        with reporting(app, writing=[revocation]):
+            is_new = self.store.revoke_once(revocation)
+        service.store.remember([revocation])
+        if is_new:
+            session_events.report_reuse(app, revocation, claims)
+            report_revoked(app, [revocation])
+
+    def _end_oldest(self, owner: Owner, limit: int) -> None:
+        service = get_service()
+        while True:
+            found = self.list_page(owner, limit + _PAGE, None)
+            surplus = found[limit:]
+            if surplus:
+                service.revoke(
+                    [
+                        service.make.of_stored_session(x.key, x.sid, owner.subject)
+                        for x in surplus
+                    ],
+                    reason="max_sessions",
+                )
+            if len(surplus) < _PAGE:
+                return
+
+    def _is_late(self, checked_at: float | None) -> bool:
+        if checked_at is None:
+            return True
+        margin = self.settings.purge_margin.total_seconds()
+        return read_uptime() - checked_at > margin / 2
+
+
+_DESCRIPTIONS = {
+    "reuse": "Refresh token has been used",
+    "refused": "Refresh token belongs to another session",
+}
