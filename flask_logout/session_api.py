@@ -57,7 +57,9 @@ class SessionMethods:
         cookies.set_pair(pair)
         return pair
 
-    def refresh_session(self, *, additional_claims: Claims | None = None) -> TokenPair:
+    def refresh_session(  # noqa: DOC503  the service raises the others
+        self, *, additional_claims: Claims | None = None
+    ) -> TokenPair:
         """Exchange the refresh token of this request for new tokens.
 
         Call it in a view with ``@jwt_required(refresh=True)``. If the app uses cookies,
