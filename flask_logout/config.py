@@ -61,8 +61,8 @@ class Settings(BaseModel):
         frozenset[t.Literal["logout", "logout_all", "refresh", "sessions"]],
         BeforeValidator(check_names),
         Expected(
-            'a set, list or tuple with no name other than "logout", or set() for no'
-            " endpoint"
+            'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
+            " set() for no endpoint"
         ),
     ] = frozenset({"logout"})
     """The endpoints to register. ``set()`` registers none."""

@@ -141,7 +141,8 @@ def revoke_login(
         "session",
         latest(retention.of_token(claims), retention.of_lifetime(now)),
         subject=storable(subject_of(claims, identity_claim)),
-        token_id=storable(sid),
+        # A replacement for a sid means nothing to people.
+        token_id=storable(sid if sid == claims.get("sid") else text(claims.get("jti"))),
     )
 
 

@@ -350,7 +350,7 @@ def test_each_revocation_logs_one_line(
     ids = [claims_of(x)["jti"] for x in pair]
     assert [(event, json.loads(values)) for _, event, values in lines] == [
         (
-            "authn_token_revoked",
+            "authn_token_revoked+session_logout",
             {"subject": "ada", "ids": ids, "reason": "logout", "actor": "ada"},
         ),
         (

@@ -42,6 +42,12 @@ def test_the_defaults() -> None:
         "redis_wait": 0,
         "commit_app_session": False,
         "max_staleness": timedelta(0),
+        "sessions": False,
+        "session_lifetime": None,
+        "max_sessions": None,
+        "session_details": frozenset({"label"}),
+        "rotation_grace": timedelta(seconds=30),
+        "rotation_late_retry": False,
         "purge_margin": timedelta(hours=1),
         "purge_every": 100,
     }
@@ -72,7 +78,8 @@ EXPECTED = {
         " to use POST /logout. It can't contain spaces or any of %?#<>[]{}|"
     ),
     "LOGOUT_ENDPOINTS": (
-        'a set, list or tuple with no name other than "logout", or set() for no endpoint'
+        'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
+        " set() for no endpoint"
     ),
     "LOGOUT_APP_WIDE_ERRORS": "True or False",
     "LOGOUT_REQUIRE_REFRESH_TOKEN": "True or False",
@@ -95,6 +102,18 @@ EXPECTED = {
     "LOGOUT_REDIS_WAIT": "a whole number, 0 or more",
     "LOGOUT_COMMIT_APP_SESSION": "True or False",
     "LOGOUT_MAX_STALENESS": EXPECTED_DURATION,
+    "LOGOUT_SESSIONS": "True or False",
+    "LOGOUT_SESSION_LIFETIME": (
+        "a timedelta or a number of seconds, more than 0 and at most 365000 days, or None"
+        " for no limit"
+    ),
+    "LOGOUT_MAX_SESSIONS": "a whole number, 1 or more, or None for no limit",
+    "LOGOUT_SESSION_DETAILS": (
+        'a set, list or tuple of "user_agent", "ip_address" and "label", or set() to keep'
+        " none of them"
+    ),
+    "LOGOUT_ROTATION_GRACE": ("a timedelta or a number of seconds, from 0 to 3600"),
+    "LOGOUT_ROTATION_LATE_RETRY": "True or False",
     "LOGOUT_PURGE_MARGIN": EXPECTED_DURATION,
     "LOGOUT_PURGE_EVERY": "a whole number, 0 or more",
 }
@@ -140,7 +159,7 @@ INVALID: dict[str, list[object]] = {
     ],
     "LOGOUT_ENDPOINTS": [
         *(x for x in NEVER_VALID if x != []),
-        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "refresh"], [1]),
+        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "login"], [1]),
     ],
     "LOGOUT_APP_WIDE_ERRORS": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_REQUIRE_REFRESH_TOKEN": [*NEVER_VALID, None, "perhaps", 2, ""],
@@ -160,6 +179,15 @@ INVALID: dict[str, list[object]] = {
     "LOGOUT_REDIS_WAIT": [*NOT_A_NUMBER, 0.5],
     "LOGOUT_COMMIT_APP_SESSION": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_MAX_STALENESS": NOT_A_DURATION,
+    "LOGOUT_SESSIONS": [*NEVER_VALID, None, "perhaps", 2, ""],
+    "LOGOUT_SESSION_LIFETIME": [*(x for x in NOT_A_DURATION if x is not None), 0, "0"],
+    "LOGOUT_MAX_SESSIONS": [*(x for x in NOT_A_NUMBER if x is not None), 0, 0.5],
+    "LOGOUT_SESSION_DETAILS": [
+        *(x for x in NEVER_VALID if x != []),
+        *(True, None, "label", {"label": 1}, {"address"}, ["label", "country"], [1]),
+    ],
+    "LOGOUT_ROTATION_GRACE": [*NOT_A_DURATION, 3601],
+    "LOGOUT_ROTATION_LATE_RETRY": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_PURGE_MARGIN": NOT_A_DURATION,
     "LOGOUT_PURGE_EVERY": [*NOT_A_NUMBER, 0.5],
 }
@@ -275,6 +303,15 @@ MISSPELLED = {
         *("LOGOUT_COMMIT_SESSION", "LOGOUT_COMMIT_APP_SESSIONS"),
     ],
     "LOGOUT_MAX_STALENESS": ["LOGOUT_STALENESS", "LOGOUT_MAX_STALE"],
+    "LOGOUT_SESSIONS": ["LOGOUT_SESSION", "LOGOUT_SESIONS"],
+    "LOGOUT_SESSION_LIFETIME": ["LOGOUT_SESSIONS_LIFETIME", "LOGOUT_SESSION_LIFETIMES"],
+    "LOGOUT_MAX_SESSIONS": ["LOGOUT_MAX_SESSION", "LOGOUT_MAX_SESION"],
+    "LOGOUT_SESSION_DETAILS": ["LOGOUT_SESSION_DETAIL", "LOGOUT_SESSIONS_DETAILS"],
+    "LOGOUT_ROTATION_GRACE": ["LOGOUT_ROTATE_GRACE", "LOGOUT_ROTATION_GRACE_PERIOD"],
+    "LOGOUT_ROTATION_LATE_RETRY": [
+        "LOGOUT_ROTATION_LATE_RETRIES",
+        "LOGOUT_ROTATE_LATE_RETRY",
+    ],
     "LOGOUT_PURGE_MARGIN": [
         *("LOGOUT_PURGE_MARGN", "LOGOUT_PURGE_MARGINS", "LOGOUT_PURGE_MARGUN"),
         *("LOGOUT_PURGE_MARGNI", "LOGUOT_PURGE_MARGIN", "LOGOUTPURGE_MARGIN"),

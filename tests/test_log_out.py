@@ -281,9 +281,9 @@ def test_an_unacknowledged_write_is_reported_as_unknown(
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     (values,) = received
     assert str(values["error"]) == "the connection broke"
-    assert [x.kind for x in values["revocations"]] == ["token", "token"]
+    assert [x.kind for x in values["revocations"]] == ["token", "session"]
     (line,) = [x for x in caplog.messages if "revocation_unknown" in x]
-    assert '"event": "authn_token_revoked", "subject": "ada"' in line
+    assert '"event": "authn_token_revoked+session_logout", "subject": "ada"' in line
     assert pair.refresh not in caplog.text
     assert log_out(app.test_client(), pair).data == INVALID_TOKEN
 
