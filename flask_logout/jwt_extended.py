@@ -28,11 +28,17 @@ from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
 from .claims import Claims
 
 # Each returns the encoded token of the current request and its CSRF token.
-_READERS: dict[str, t.Callable[[], tuple[str, str | None]]] = {
+_Reader = t.Callable[[], tuple[str, t.Optional[str]]]
+_READERS: dict[str, _Reader] = {
     "headers": _decode_jwt_from_headers,
     "cookies": partial(_decode_jwt_from_cookies, refresh=False),
     "query_string": _decode_jwt_from_query_string,
     "json": partial(_decode_jwt_from_json, refresh=False),
+}
+_REFRESH_READERS: dict[str, _Reader] = {
+    **_READERS,
+    "cookies": partial(_decode_jwt_from_cookies, refresh=True),
+    "json": partial(_decode_jwt_from_json, refresh=True),
 }
 
 LOCATIONS = _READERS.keys()
@@ -63,12 +69,30 @@ def find_access_token(read_json: t.Callable[[], object]) -> Presented:
     :raises NoAuthorizationError: if there is none.
     :raises CSRFError: if the token is in a cookie and the CSRF token is missing or
         malformed.
-    """
+    """  # noqa: DOC502  the readers raise them
+    return _find_token(_READERS, read_json)
+
+
+def find_refresh_token(read_json: t.Callable[[], object]) -> Presented:
+    """Find the refresh token of the current request, as ``jwt_required()`` does.
+
+    :param read_json: returns the decoded JSON body, or ``None``.
+    :returns: the token from the first location that has one.
+    :raises NoAuthorizationError: if there is none.
+    :raises CSRFError: if the token is in a cookie and the CSRF token is missing or
+        malformed.
+    """  # noqa: DOC502  the readers raise them
+    return _find_token(_REFRESH_READERS, read_json)
+
+
+def _find_token(
+    readers: t.Mapping[str, _Reader], read_json: t.Callable[[], object]
+) -> Presented:
     for location in config.token_location:
         if location == "json" and not isinstance(read_json(), dict):
             continue
         try:
-            token, csrf = _READERS[location]()
+            token, csrf = readers[location]()
         except NoAuthorizationError:
             continue
         # hmac.compare_digest() raises TypeError for strings that aren't ASCII.

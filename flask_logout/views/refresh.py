@@ -1,0 +1,71 @@
+"""The refresh endpoint, ``POST /auth/refresh``."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import current_app
+from flask import Response
+from flask_jwt_extended import decode_token
+from flask_jwt_extended import verify_jwt_in_request
+from flask_jwt_extended.exceptions import JWTExtendedException
+
+from .. import jwt_extended
+from .. import tokens
+from ..blocklist import check_loader
+from ..blocklist import is_blocked_before_swap
+from ..claims import Claims
+from ..exceptions import InvalidTokenError
+from ..service import get_service
+from ..session_schemas import Refreshed
+from ..session_schemas import TokenData
+from ..stores.monotonic import read_uptime
+from ..tokens import describe
+from ..tokens import RefreshRejectedError
+from . import cookies
+from .access import limit_body
+from .access import read_json
+from .errors import make_json_response
+
+if t.TYPE_CHECKING:
+    from ..sessions import SessionService
+
+
+def refresh() -> Response:
+    """Exchange the refresh token of the request for a new pair (RFC 9700 4.14.2).
+
+    :returns: the documented 200 response.
+    """
+    service = get_service()
+    # Don't issue tokens that no logout could revoke.
+    check_loader(current_app)
+    limit_body(service.settings.max_token_length)
+    header, claims = _verify_refresh()
+    checked_at = read_uptime()
+    if is_blocked_before_swap(header, claims):
+        raise InvalidTokenError("Token has been revoked")
+    sessions = t.cast("SessionService", service.sessions)
+    try:
+        pair = sessions.refresh(claims, checked_at=checked_at)
+    except RefreshRejectedError as e:
+        raise InvalidTokenError(describe(e)) from e
+    cookies.set_pair(pair)
+    return make_json_response(Refreshed(data=TokenData(**pair._asdict())))
+
+
+def _verify_refresh() -> tuple[dict[str, t.Any], Claims]:
+    """Verify the refresh token as ``jwt_required()`` does, but not its revocation."""
+    try:
+        found = jwt_extended.find_refresh_token(read_json)
+        decode_token(found.token, found.csrf)
+    except tokens.DECODE_ERRORS as e:
+        raise InvalidTokenError(describe(e)) from e
+    # The app's loaders reject a token by this class. Other exceptions are bugs in them, so
+    # don't catch DECODE_ERRORS here.
+    try:
+        verified = verify_jwt_in_request(
+            refresh=True, locations=[found.location], skip_revocation_check=True
+        )
+    except JWTExtendedException as e:
+        raise InvalidTokenError(describe(e)) from e
+    return t.cast("tuple[dict[str, t.Any], Claims]", verified)
