@@ -63,3 +63,7 @@ def test_the_fixtures_say_that_the_app_has_no_sessions(run_suite: RunSuite) -> N
 
 def test_sessions_are_deleted_at_the_end_of_a_test(run_suite: RunSuite) -> None:
     run_suite("clean_up_sessions").assert_outcomes(passed=3)
+
+
+def test_the_loaders_of_the_app_apply_to_sessions(run_suite: RunSuite) -> None:
+    run_suite("session_loaders", LOGOUT_SESSIONS=True).assert_outcomes(passed=2)
