@@ -31,7 +31,9 @@ from .commands import run_command
 from .conftest import dispose
 from .conftest import MakeApp
 from .tokens import claims_of
+from .tokens import get_status
 from .tokens import make_pair
+from .tokens import Pair
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -150,6 +152,35 @@ def test_a_session_that_was_ended_is_not_listed(make_app: MakeApp) -> None:
     words = "Subject ada has no active session.\n"
     assert run_command(app, "sessions", "ada") == Outcome(0, words, "")
     assert run_command(app, "sessions", "ada", "--json") == Outcome(0, "[]\n", "")
+
+
+@pytest.mark.parametrize("issuer", [None, "us"])
+def test_a_session_from_before_sessions_can_be_ended_by_its_id(
+    make_app: MakeApp, issuer: str | None
+) -> None:
+    app = make_app(
+        LOGOUT_SESSIONS=True, JWT_ENCODE_ISSUER=issuer, JWT_DECODE_ISSUER=issuer
+    )
+    old = make_pair(app).refresh
+    with app.app_context():
+        sessions = app.extensions["logout"].sessions
+        new = sessions.refresh(claims_of(old), checked_at=None)
+    (found,) = json.loads(run_command(app, "sessions", "ada", "--json").stdout)
+    sid = found["sid"]
+    assert sid.startswith("t:")
+    assert run_command(app, "session", sid).status == 0
+    client = app.test_client()
+    assert get_status(client, Pair(new.access_token, old)) == (401, 401)
+    assert get_status(client, Pair(new.access_token, new.refresh_token)) == (401, 401)
+    words = "Subject ada has no active session.\n"
+    assert run_command(app, "sessions", "ada") == Outcome(0, words, "")
+
+
+def test_a_user_with_many_sessions_gets_all_of_them(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_SESSIONS=True)
+    sids = [start(app) for _ in range(201)]
+    listed = json.loads(run_command(app, "sessions", "ada", "--json").stdout)
+    assert [x["sid"] for x in listed] == sids[::-1]
 
 
 def test_control_characters_are_replaced(make_app: MakeApp) -> None:

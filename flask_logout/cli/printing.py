@@ -37,7 +37,7 @@ def show_table(
     titles: t.Sequence[str], rows: t.Sequence[t.Sequence[str | None]]
 ) -> None:
     """Print a table of texts. A missing text is printed as ``-``."""
-    cells = [titles, *([printable(x or "-") for x in row] for row in rows)]
+    cells = [titles, *([x or "-" for x in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (x.ljust(width) for x, width in zip(row, widths, strict=True))
