@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import SECRET
+from .flask_run import environment
 from .pages import blocks
 
 (APP,) = blocks("howto/migrations.rst", "python")
@@ -46,7 +46,7 @@ class Project(t.NamedTuple):
             [sys.executable, "-m", *command],
             cwd=self.folder,
             env={
-                **os.environ,
+                **environment(),
                 "FLASK_JWT_SECRET_KEY": SECRET,
                 "FLASK_SQLALCHEMY_DATABASE_URI": url,
                 **(env or {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import typing as t
@@ -12,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from .conftest import new_database
+from .flask_run import environment
 
 APP = """
 from flask import Flask
@@ -57,7 +57,7 @@ class Database(t.NamedTuple):
         done = subprocess.run(
             [sys.executable, "-m", "flask", "--app", "app", "db", *arguments],
             cwd=self.folder,
-            env={**os.environ, "FLASK_LOGOUT_SESSIONS": str(sessions).lower()},
+            env={**environment(), "FLASK_LOGOUT_SESSIONS": str(sessions).lower()},
             capture_output=True,
             text=True,
         )
