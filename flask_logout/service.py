@@ -192,8 +192,8 @@ class LogoutService:
 
         These are revocations and, if sessions are enabled, sessions.
         """
-        for store in self._purged():
-            yield from _purge_in_batches(store)
+        for store in self.stores():
+            yield from purge_in_batches(store)
 
     def purge_occasionally(self, added: int) -> None:
         """Delete a batch of expired records after a number of additions."""
@@ -203,14 +203,20 @@ class LogoutService:
             # The records are stored already, so a failed purge must not raise.
             app = current_app_object()
             with suppress(StoreUnavailableError), reporting(app):
-                for store in self._purged():
+                for store in self.stores():
                     store.purge(clock.now(), batch=PURGE_BATCH)
 
-    def _purged(self) -> list[Store | SessionStore]:
+    def stores(self) -> list[Store | SessionStore]:
+        """List the store of revocations and, if sessions are enabled, that of sessions."""
         return [self.store, *([self.sessions.store] if self.sessions else [])]
 
 
-def _purge_in_batches(store: Store | SessionStore) -> t.Iterator[int]:
+def purge_in_batches(store: Store | SessionStore) -> t.Iterator[int]:
+    """Delete the expired records of a store of the current app, in batches.
+
+    :param store: the store of revocations or of sessions.
+    :yields: the size of each batch.
+    """
     pause_at = time.monotonic() + PURGE_BURST
     while True:
         with reporting(current_app_object()):

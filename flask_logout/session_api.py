@@ -7,6 +7,7 @@ import typing as t
 from flask import g
 from flask_jwt_extended import get_jwt
 
+from . import tokens
 from .service import get_service
 from .views import cookies
 
@@ -113,4 +114,4 @@ class SessionMethods:
             raise RuntimeError(
                 "sessions_of() needs sessions, which are off. Set LOGOUT_SESSIONS to True."
             )
-        return sessions.list_of(identity)
+        return sessions.list_of(tokens.subject_for(identity))

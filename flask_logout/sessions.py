@@ -14,7 +14,6 @@ from . import clock
 from . import jwt_settings
 from . import minting
 from . import session_events
-from . import tokens
 from .claims import began_at
 from .claims import Claims
 from .claims import generation_of
@@ -146,9 +145,8 @@ class SessionService:
         self._end_reused(claims)
         return True
 
-    def list_of(self, identity: t.Any) -> list[Session]:
-        """List the active sessions of a user, newest first."""
-        subject = tokens.subject_for(identity)
+    def list_of(self, subject: str) -> list[Session]:
+        """List the active sessions of a subject, newest first."""
         found = [
             session
             for issuer in jwt_settings.token_issuers()

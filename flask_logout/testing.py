@@ -1,7 +1,7 @@
 """A pytest plugin for testing apps that use Flask-Logout.
 
-pytest imports this module in every run, so the top of it imports only pytest. Each
-fixture imports what it needs when a test uses it.
+pytest imports this module in every run, so it and the modules with the other fixtures
+import only pytest at the top. Each fixture imports what it needs when a test uses it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,26 @@ import typing as t
 
 import pytest
 
-if t.TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from .testing_sessions import logout_make_stale as logout_make_stale
+from .testing_sessions import logout_sessions as logout_sessions
+from .testing_sessions import logout_start_session as logout_start_session
+from .testing_store import logout_clean_up as logout_clean_up
+from .testing_store import logout_store_unavailable as logout_store_unavailable
+from .testing_types import AssertTokens as AssertTokens
+from .testing_types import CleanUp as CleanUp
+from .testing_types import ListSessions as ListSessions
+from .testing_types import LogOut as LogOut
+from .testing_types import MakeHeaders as MakeHeaders
+from .testing_types import MakePair as MakePair
+from .testing_types import MakeStale as MakeStale
+from .testing_types import StartSession as StartSession
+from .testing_types import StopStore as StopStore
+from .testing_types import TokenPair as TokenPair
 
+if t.TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
-
-    from .stores import Store
 
 _NO_APP = """\
 The logout_ fixtures need a fixture "app" that returns the Flask app under test. Define
@@ -31,60 +43,6 @@ app.
 _NO_EXTENSION = """\
 The fixture "app" didn't return a Flask app that has a LogoutExtension. Call
 LogoutExtension(app) or init_app(app) before the fixture returns the app."""
-
-
-class TokenPair(t.NamedTuple):
-    """An access token and a refresh token. Its ``repr`` doesn't show them."""
-
-    access: str
-    """The encoded access token."""
-
-    refresh: str
-    """The encoded refresh token."""
-
-    def __repr__(self) -> str:
-        return "TokenPair(access=…, refresh=…)"
-
-
-class MakePair(t.Protocol):
-    """The type of ``logout_make_pair`` and the other fixtures that make pairs."""
-
-    def __call__(self, identity: t.Any, /, **claims: t.Any) -> TokenPair:
-        """Make a pair of tokens as the app does, with or without an app context.
-
-        :param identity: the identity to pass to ``create_access_token``.
-        :param **claims: additional claims of both tokens. They override the claims
-            that the app's loaders add.
-        :returns: the pair.
-        """
-
-
-class AssertTokens(t.Protocol):
-    """The type of ``logout_assert_revoked`` and ``logout_assert_not_revoked``."""
-
-    def __call__(self, token: str, *others: str) -> None:
-        """Fail the test if the assertion is false for any of the tokens.
-
-        :param token: an access or refresh token, which may have expired. Pass ``*pair``
-            to check both.
-        :param *others: more tokens.
-        :raises AssertionError: the assertion is false, or a token is not valid in this
-            app. The message doesn't contain the token.
-        :raises StoreUnavailableError: the store did not answer.
-        """
-
-
-MakeHeaders = t.Callable[[t.Union[TokenPair, str]], dict[str, str]]
-"""The type of ``logout_headers``."""
-
-LogOut = t.Callable[[TokenPair], "TestResponse"]
-"""The type of ``logout_log_out``."""
-
-StopStore = t.Callable[[], "AbstractContextManager[None]"]
-"""The type of ``logout_store_unavailable``."""
-
-CleanUp = t.Callable[[], None]
-"""The type of ``logout_clean_up``."""
 
 
 @pytest.fixture
@@ -201,48 +159,3 @@ def logout_assert_not_revoked(logout_app: Flask) -> AssertTokens:
     from .testing_tokens import make_assertion
 
     return make_assertion(logout_app, expected=False)
-
-
-@pytest.fixture
-def logout_store_unavailable(logout_app: Flask) -> StopStore:
-    """Make the store unavailable inside a with block: each check returns 503."""
-    from contextlib import contextmanager
-    from dataclasses import replace
-
-    extensions = logout_app.extensions
-    stopped: Store = _StoppedStore()
-
-    @contextmanager
-    def stop_store() -> t.Iterator[None]:
-        state = extensions["logout"]
-        extensions["logout"] = replace(state, store=stopped)
-        try:
-            yield
-        finally:
-            extensions["logout"] = state
-
-    return stop_store
-
-
-@pytest.fixture
-def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
-    """Delete all revocations after the test, and whenever the test calls this."""
-    from .testing_tokens import open_context
-
-    def clean_up() -> None:
-        with open_context(logout_app):
-            logout_app.extensions["logout"].store.inspect().clear()
-
-    yield clean_up
-    clean_up()
-
-
-class _StoppedStore:
-    """A store in which every operation fails, as if it couldn't be reached."""
-
-    def _fail(self, *_: t.Any, **__: t.Any) -> t.NoReturn:
-        from .exceptions import StoreUnavailableError
-
-        raise StoreUnavailableError("the test uses logout_store_unavailable")
-
-    add = remember = join = find = changes = purge = open_sessions = inspect = _fail

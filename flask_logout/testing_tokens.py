@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 
 import jwt
@@ -16,18 +17,23 @@ from flask import Flask
 from flask_jwt_extended import create_access_token
 from flask_jwt_extended import create_refresh_token
 from flask_jwt_extended import get_unverified_jwt_headers
+from flask_jwt_extended import verify_jwt_in_request
 from jwt.utils import base64url_decode
 from jwt.utils import base64url_encode
 
 from . import tokens
 from .claims import subject_of
 from .exceptions import InvalidTokenError
+from .extension import LogoutExtension
 from .jwt_extended import blocklist_loader_of
 from .jwt_extended import config
 from .jwt_settings import read_leeway
+from .rotation import Policy
+from .service import EXTENSION
+from .service import LogoutService
 
 if t.TYPE_CHECKING:
-    from .testing import AssertTokens
+    from .testing_types import AssertTokens
 
 _NOT_REVOKED = "is not revoked. Check that the logout request returned 200."
 _REVOKED = (
@@ -103,6 +109,26 @@ def make_request(app: Flask, access: str, refresh: str) -> tuple[str, dict[str, 
             value = f"{config.query_string_value_prefix}{access}"
             query[config.query_string_name] = value
     return path, {"json": body, "query_string": query, "headers": headers}
+
+
+def exchange(app: Flask, headers: dict[str, str]) -> tuple[str, str]:
+    """Exchange a refresh token as the app does, but without a grace period.
+
+    :param app: the app.
+    :param headers: the request headers with the refresh token.
+    :returns: the new access and refresh token.
+    """
+    service: LogoutService = app.extensions[EXTENSION]
+    policy = Policy(timedelta(0), False)
+    store = service.store.open_sessions(policy)
+    sessions = replace(t.cast(t.Any, service.sessions), store=store, policy=policy)
+    app.extensions[EXTENSION] = replace(service, sessions=sessions)
+    try:
+        with app.test_request_context(method="POST", headers=headers):
+            verify_jwt_in_request(refresh=True, locations=["headers"])
+            return LogoutExtension().refresh_session()
+    finally:
+        app.extensions[EXTENSION] = service
 
 
 def make_assertion(app: Flask, *, expected: bool) -> AssertTokens:

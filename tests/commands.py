@@ -51,10 +51,11 @@ def drop_table(app: Flask) -> None:
         app.extensions["sqlalchemy"].drop_all()
 
 
-def make_silent_app() -> Flask:
+def make_silent_app(**config: t.Any) -> Flask:
     """Make an app whose database can't be reached."""
     app = Flask("silent")
     app.config.update(SQLALCHEMY_DATABASE_URI=SILENT_URL, JWT_SECRET_KEY="x" * 32)
+    app.config.update(config)
     SQLAlchemy(app)
     LogoutExtension(app)
     return app

@@ -24,7 +24,10 @@ FIXTURES = {
     "logout_make_malformed_pair",
     "logout_make_pair",
     "logout_make_session_pair",
+    "logout_make_stale",
     "logout_make_swapped_pair",
+    "logout_sessions",
+    "logout_start_session",
     "logout_store_unavailable",
 }
 

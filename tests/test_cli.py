@@ -25,7 +25,7 @@ from flask_logout import Revocation
 from flask_logout import session_claims
 from flask_logout.claims import token_key
 from flask_logout.cli.commands import logout
-from flask_logout.cli.options import delete_expired
+from flask_logout.cli.store_commands import delete_expired
 
 from .commands import drop_table
 from .commands import make_silent_app
@@ -41,6 +41,7 @@ from .tokens import make_pair
 from .tokens import tampered
 
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+AGES = timedelta(days=1)
 COMMANDS = {
     "check": "Report problems with the setup of the app and how to fix them.",
     "everyone": "Revoke all tokens of all users.",
@@ -48,6 +49,7 @@ COMMANDS = {
     "openapi": "Print the OpenAPI document of the endpoint, as JSON.",
     "purge": "Delete expired revocations.",
     "session": "Revoke every token of one session.",
+    "sessions": "List the active sessions of a user, newest first.",
     "stats": "Count the stored revocations of each kind.",
     "token": "Revoke one token.",
     "user": "Log a user out everywhere by revoking all of their tokens.",
@@ -165,7 +167,10 @@ def purge_on_a_terminal(app: Flask, count: int) -> tuple[int, str]:
         add(app, *(Revocation(x, "token", PAST) for x in keys[start : start + 500]))
     ours, theirs = pty.openpty()
     with app.app_context(), open(theirs, "w") as terminal:
-        deleted = delete_expired(app.extensions["logout"], terminal)
+        store = app.extensions["logout"].store
+        deleted = delete_expired(
+            store, lambda: store.inspect().count_expired(PAST + AGES), terminal
+        )
         terminal.write("done")
         terminal.flush()
         seen = ""

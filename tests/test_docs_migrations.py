@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
 import subprocess
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from .conftest import SECRET
+from .flask_run import environment
 from .pages import blocks
 
 (APP,) = blocks("howto/migrations.rst", "python")
-NEW, EXISTING, BINDS = (
+NEW, EXISTING, SESSIONS, BINDS = (
     [shlex.split(line) for line in block.strip().splitlines()]
     for block in blocks("howto/migrations.rst", "bash")
 )
@@ -46,7 +46,7 @@ class Project(t.NamedTuple):
             [sys.executable, "-m", *command],
             cwd=self.folder,
             env={
-                **os.environ,
+                **environment(),
                 "FLASK_JWT_SECRET_KEY": SECRET,
                 "FLASK_SQLALCHEMY_DATABASE_URI": url,
                 **(env or {}),
@@ -90,6 +90,24 @@ def test_an_app_that_has_migrations(project: Project) -> None:
     script = project.versions()[-1].read_text()
     assert (script.count("op.create_table"), script.count("user")) == (1, 0)
     assert "ok: store\n" in project.run(*check)
+
+
+def test_sessions_need_another_migration(project: Project) -> None:
+    for command in NEW:
+        project.run(*command)
+    on = {"FLASK_LOGOUT_SESSIONS": "true"}
+    words = "Table logout_session does not exist."
+    assert words in project.run(*SESSIONS[-1], status=1, env=on)
+    *migrate, check = SESSIONS
+    for command in migrate:
+        project.run(*command, env=on)
+    tables = {"alembic_version", "logout_revocation", "logout_session"}
+    assert project.tables() == tables
+    script = project.versions()[-1].read_text()
+    assert script.count("op.create_table") == 1
+    assert "ok: store\n" in project.run(*check, env=on)
+    said = project.run("flask", "db", "migrate")
+    assert "Detected removed table 'logout_session'" in said
 
 
 def test_a_table_that_exists_is_not_found(project: Project) -> None:

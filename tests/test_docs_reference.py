@@ -273,8 +273,10 @@ def test_the_commands_print_what_the_page_shows(
         app.extensions["sqlalchemy"].drop_all()
     transcript = "".join(blocks("reference/cli.rst", "console"))
     shown = re.findall(r"(?m)^\$ (.+)\n((?:(?!\$ ).*\n)*)", transcript)
-    assert len(shown) == transcript.count("$ flask") == 12
+    assert len(shown) == transcript.count("$ flask") == 13
     for command, output in shown:
+        if command == "flask logout sessions ada":
+            continue  # It needs another app, see the next test.
         _, *arguments = shlex.split(command.replace("$SID", ""))
         arguments = arguments[arguments.index("logout") + 1 :]
         sent = token if "<" in arguments else "y\n"
@@ -288,6 +290,17 @@ def test_the_commands_print_what_the_page_shows(
         assert done.status == ("Error: " in output)
         if arguments == ["init"] and "Created" in output:
             keep_expired(app)
+
+
+def test_the_sessions_are_printed_as_the_page_shows(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_SESSIONS=True)
+    with app.app_context():
+        for label in ("laptop", "telephone"):
+            LogoutExtension().start_session("ada", label=label)
+    transcript = "".join(blocks("reference/cli.rst", "console"))
+    command = "$ flask logout sessions ada\n"
+    output = transcript.partition(command)[2].partition("$ ")[0]
+    assert mask(output) == mask(run_command(app, "sessions", "ada").stdout)
 
 
 def keep_expired(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""Flask-Migrate detects the table, and then detects no difference."""
+"""Flask-Migrate detects the tables, and then detects no difference."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from .conftest import new_database
+from .flask_run import environment
 
 APP = """
 from flask import Flask
@@ -21,6 +22,7 @@ from flask_logout import LogoutExtension
 
 app = Flask(__name__)
 app.config.update(JWT_SECRET_KEY="k" * 32, SQLALCHEMY_DATABASE_URI={url!r})
+app.config.from_prefixed_env()
 db = SQLAlchemy(app)
 JWTManager(app)
 LogoutExtension(app)
@@ -38,28 +40,81 @@ def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> t.Iterator[s
         yield url.render_as_string(hide_password=False)
 
 
-def test_flask_db_migrate_detects_the_table(migrated_url: str, tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APP.format(url=migrated_url))
+INDEXES = {
+    "logout_revocation": {"expires_at", "revoked_at", "subject"},
+    "logout_session": {"kept_until", "subject_key"},
+}
 
-    def flask_db(*arguments: str) -> str:
-        command = [sys.executable, "-m", "flask", "--app", "app", "db", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+class Database(t.NamedTuple):
+    """An empty database, and the folder of an app that uses it."""
+
+    url: str
+    folder: Path
+
+    def run(self, *arguments: str, sessions: bool) -> str:
+        """Run a command of Flask-Migrate, and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "app", "db", *arguments],
+            cwd=self.folder,
+            env={**environment(), "FLASK_LOGOUT_SESSIONS": str(sessions).lower()},
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    flask_db("init")
-    assert "Detected added table 'logout_revocation'" in flask_db("migrate")
-    (script,) = tmp_path.glob("migrations/versions/*.py")
+    def indexes(self) -> dict[str, set[str]]:
+        """Return the indexes of each table, without the prefix of their names."""
+        engine = sa.create_engine(self.url)
+        inspector = sa.inspect(engine)
+        found = {
+            table: {
+                str(x["name"]).removeprefix(f"ix_{table}_")
+                for x in inspector.get_indexes(table)
+            }
+            for table in inspector.get_table_names()
+            if table != "alembic_version"
+        }
+        engine.dispose()
+        return found
+
+
+@pytest.fixture
+def database(migrated_url: str, tmp_path: Path) -> Database:
+    """The database and the folder of an app that has just run ``flask db init``."""
+    (tmp_path / "app.py").write_text(APP.format(url=migrated_url))
+    database = Database(migrated_url, tmp_path)
+    database.run("init", sessions=False)
+    return database
+
+
+@pytest.mark.parametrize("sessions", [False, True])
+def test_flask_db_migrate_detects_the_tables(
+    database: Database, sessions: bool
+) -> None:
+    expected = dict(list(INDEXES.items())[: 1 + sessions])
+    said = database.run("migrate", sessions=sessions)
+    detected = {x for x in INDEXES if f"Detected added table '{x}'" in said}
+    assert detected == expected.keys()
+    (script,) = database.folder.glob("migrations/versions/*.py")
     assert "flask_logout" not in script.read_text()
-    flask_db("upgrade")
-    assert "No changes in schema detected" in flask_db("migrate")
-    flask_db("check")
-    engine = sa.create_engine(migrated_url)
-    indexes = {x["name"] for x in sa.inspect(engine).get_indexes("logout_revocation")}
-    assert indexes == {
-        "ix_logout_revocation_expires_at",
-        "ix_logout_revocation_revoked_at",
-        "ix_logout_revocation_subject",
-    }
-    engine.dispose()
-    flask_db("downgrade")
+    database.run("upgrade", sessions=sessions)
+    assert database.indexes() == expected
+    said = database.run("migrate", sessions=sessions)
+    assert "No changes in schema detected" in said
+    database.run("check", sessions=sessions)
+    database.run("downgrade", sessions=sessions)
+    assert database.indexes() == {}
+
+
+def test_an_app_can_enable_sessions_later(database: Database) -> None:
+    for command in ("migrate", "upgrade"):
+        database.run(command, sessions=False)
+    said = database.run("migrate", sessions=True)
+    assert "Detected added table 'logout_session'" in said
+    assert "logout_revocation" not in said
+    database.run("upgrade", sessions=True)
+    assert database.indexes() == INDEXES
+    said = database.run("migrate", sessions=True)
+    assert "No changes in schema detected" in said

@@ -28,6 +28,9 @@ def test_the_code_on_the_page_works(
     pytester: pytest.Pytester, run_suite: RunSuite
 ) -> None:
     files = read_files()
+    # The app of the page has sessions.
+    enabled = "create_app(LOGOUT_SESSIONS=True, "
+    files["conftest.py"] = files["conftest.py"].replace("create_app(", enabled)
     # Another folder overrides logout_app, and its app fixture is called "api".
     files["another/conftest.py"] += files["conftest.py"].replace("def app(", "def api(")
     files["another/test_again.py"] = files["test_types.py"]
@@ -36,10 +39,10 @@ def test_the_code_on_the_page_works(
         path = pytester.path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(code)
-    run_suite(None).assert_outcomes(passed=7)
+    run_suite(None).assert_outcomes(passed=8)
 
 
 def test_the_page_names_every_fixture_and_type() -> None:
     types = {"TokenPair", "MakePair", "MakeHeaders", "LogOut", "AssertTokens"}
-    types |= {"StopStore", "CleanUp"}
+    types |= {"StopStore", "CleanUp", "StartSession", "ListSessions", "MakeStale"}
     assert [x for x in FIXTURES | types if f"`{x}" not in read(PAGE)] == []

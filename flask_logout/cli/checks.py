@@ -76,9 +76,10 @@ def check_errors(service: LogoutService) -> str | None:
 
 
 def check_store(service: LogoutService) -> str | None:
-    """Check that the store can be reached and has the right table and settings."""
+    """Check that the store can be reached and has the right tables and settings."""
     try:
-        return " ".join(service.store.inspect().list_problems()) or None
+        found = [x for y in service.stores() for x in y.inspect().list_problems()]
+        return " ".join(found) or None
     except StoreUnavailableError as e:
         return _unreachable(e)
 

@@ -1,17 +1,14 @@
-"""The commands of ``flask logout``."""
+"""The commands of ``flask logout`` that revoke tokens or describe the app."""
 
 from __future__ import annotations
 
 import json
-import sys
 import typing as t
-from datetime import datetime
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from .. import clock
 from .. import tokens
 from ..exceptions import InvalidTokenError
 from ..openapi_document import openapi
@@ -20,7 +17,6 @@ from ..revocation import merge
 from ..revocation import Revocation
 from ..service import LogoutService
 from . import checks
-from .options import delete_expired
 from .options import identify
 from .options import is_json
 from .options import no_token
@@ -33,7 +29,6 @@ from .options import version_option
 from .printing import describe
 from .printing import pluralize
 from .printing import say
-from .printing import show_tallies
 from .printing import warn
 
 _NO_OBJECT = (
@@ -61,33 +56,6 @@ def logout() -> None:
 
     If a command fails, it prints the reason and exits with status 1.
     """
-
-
-@logout.command("init")
-@pass_service
-def _init(service: LogoutService, /) -> None:
-    """Create the table for revocations if it doesn't exist.
-
-    Use it if the app has no migrations. It also adds missing indexes, and changes nothing
-    else in an existing table.
-    """
-    done = service.store.inspect().create()
-    problem = checks.check_store(service)
-    if problem is not None and not isinstance(problem, checks.Note):
-        raise click.ClickException(problem)
-    say(done)
-
-
-@logout.command("purge")
-@pass_service
-def _purge(service: LogoutService, /) -> None:
-    """Delete expired revocations.
-
-    Run it once a day if LOGOUT_PURGE_EVERY is 0. It deletes in small batches, so you can
-    run it while the app serves requests.
-    """
-    count = delete_expired(service, sys.stderr)
-    say(f"Deleted {pluralize(count, 'expired revocation')}.")
 
 
 @logout.command("token")
@@ -185,23 +153,6 @@ def _everyone(service: LogoutService, /, **record: str | None) -> None:
     because anyone who has it can sign new tokens.
     """
     _revoke(service, service.make.of_everyone(), record)
-
-
-@logout.command("stats")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_service
-def _stats(service: LogoutService, /, as_json: bool) -> None:
-    """Count the stored revocations of each kind.
-
-    Live revocations are still needed. The next purge deletes the expired ones. Oldest and
-    newest are the times, in UTC, when the first and the last revocation was stored.
-    """
-    tallies = service.store.inspect().count_kinds(clock.now())
-    if as_json:
-        rows = {kind: vars(tally) for kind, tally in tallies.items()}
-        click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))
-    else:
-        show_tallies(tallies)
 
 
 @logout.command("check")

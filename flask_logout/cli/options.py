@@ -12,14 +12,12 @@ from functools import wraps
 
 import click
 
-from .. import clock
 from .. import tokens
 from ..claims import text
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..service import get_service
 from ..service import LogoutService
-from ..service import PURGE_BATCH
 from . import checks
 from .checks import first_line
 
@@ -27,6 +25,8 @@ P = t.ParamSpec("P")
 
 # A header in base64url starts with an encoded brace and quotation mark.
 _TOKEN = re.compile(r"(Bearer )?eyJ[\w-]+\.[\w-]+\.")
+
+_REVOKED_NOTHING = "so nothing was revoked"
 
 version_option = click.option(
     "--version",
@@ -63,7 +63,10 @@ def record_options(command: t.Callable[P, None]) -> t.Callable[P, None]:
 
 
 def not_empty(
-    context: click.Context, parameter: click.Parameter, value: str | None
+    context: click.Context,
+    parameter: click.Parameter,
+    value: str | None,
+    outcome: str = _REVOKED_NOTHING,
 ) -> str | None:
     """Reject an empty value, such as that of a shell variable that is not set.
 
@@ -71,23 +74,26 @@ def not_empty(
     """
     if value is not None and not value.strip():
         name = parameter.get_error_hint(context)
-        raise click.ClickException(f"{name} is empty, so nothing was revoked.")
+        raise click.ClickException(f"{name} is empty, {outcome}.")
     return value
 
 
 def no_token(
-    context: click.Context, parameter: click.Parameter, value: str | None
+    context: click.Context,
+    parameter: click.Parameter,
+    value: str | None,
+    outcome: str = _REVOKED_NOTHING,
 ) -> str | None:
     """Reject an empty value, and a token, which would be printed and stored.
 
     :raises click.ClickException: the value is empty, blank, or a token.
     """
-    value = not_empty(context, parameter, value)
+    value = not_empty(context, parameter, value, outcome)
     if value is not None and _TOKEN.match(value):
         name = parameter.get_error_hint(context)
         raise click.ClickException(
-            f"{name} is a token, so nothing was revoked. Pass one of its claims, or revoke"
-            " the token with flask logout token."
+            f"{name} is a token, {outcome}. Pass one of its claims, or revoke the token"
+            " with flask logout token."
         )
     return value
 
@@ -103,9 +109,10 @@ def read_token() -> str:
     return token
 
 
-def identify(identity: str) -> str:
+def identify(identity: str, outcome: str = _REVOKED_NOTHING) -> str:
     """Turn an identity into a subject with the app's ``user_identity_loader``.
 
+    :param outcome: what follows from a failure, for the error message.
     :raises click.ClickException: the loader fails, for example because it expects an
         object instead of a string.
     """
@@ -114,8 +121,8 @@ def identify(identity: str) -> str:
     except Exception as e:  # noqa: B902  the app's loader may raise anything
         raise click.ClickException(
             "user_identity_loader failed for this IDENTITY"
-            f" ({type(e).__name__}: {first_line(e)}), so nothing was revoked. Pass the sub"
-            " claim of the user's tokens with --subject."
+            f" ({type(e).__name__}: {first_line(e)}), {outcome}. Pass the sub claim of the"
+            " user's tokens with --subject."
         ) from e
 
 
@@ -138,25 +145,6 @@ def objects_in(subject: str) -> list[str]:
     if isinstance(value, (dict, list)) and tokens.accepts_objects():
         return [t.cast(str, text(value))]
     return []
-
-
-def delete_expired(service: LogoutService, output: t.TextIO) -> int:
-    """Delete expired revocations, and return how many there were.
-
-    If the output is a terminal and there is more than one batch, show a progress bar.
-    """
-    batches = service.purge()
-    if not output.isatty():
-        return sum(batches)
-    expected = service.store.inspect().count_expired(clock.now())
-    if expected <= PURGE_BATCH:
-        return sum(batches)
-    total = 0
-    with click.progressbar(length=expected, label="Deleting", file=output) as bar:
-        for count in batches:
-            total += count
-            bar.update(count)
-    return total
 
 
 @contextmanager

@@ -33,6 +33,17 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def show_table(
+    titles: t.Sequence[str], rows: t.Sequence[t.Sequence[str | None]]
+) -> None:
+    """Print a table of texts. A missing text is printed as ``-``."""
+    cells = [titles, *([x or "-" for x in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (x.ljust(width) for x, width in zip(row, widths, strict=True))
+        say("  ".join(padded).rstrip())
+
+
 def show_tallies(tallies: t.Mapping[Kind, Tally]) -> None:
     """Print a table of the numbers of revocations."""
     click.echo(f"{'kind':8} {'live':>9} {'expired':>9}  {'oldest':19}  newest")

@@ -18,11 +18,16 @@ def create_app(**config):
     app.config.update(config)
     db.init_app(app)
     jwt.init_app(app)
-    LogoutExtension(app)
+    logout = LogoutExtension(app)
 
     @app.get("/me")
     @jwt_required()
     def me():
         return {"identity": get_jwt_identity()}
+
+    @app.post("/refresh")
+    @jwt_required(refresh=True)
+    def refresh():
+        return logout.refresh_session()._asdict()
 
     return app
