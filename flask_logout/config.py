@@ -19,6 +19,7 @@ from .config_values import check_names
 from .config_values import check_path
 from .config_values import Count
 from .config_values import Duration
+from .config_values import Endpoint
 from .config_values import Expected
 from .config_values import Flag
 from .config_values import LongDuration
@@ -59,15 +60,15 @@ class Settings(BaseModel):
             ' or "" to use POST /logout. It can\'t contain spaces or any of %?#<>[]{}|'
         ),
     ] = "/auth"
-    """The path of the endpoint without ``/logout``. It starts with ``/`` and doesn't end
-    with ``/``. Set it to ``""`` to use ``POST /logout``."""
+    """The path before ``/logout`` and the paths of the other endpoints. It starts with
+    ``/`` and doesn't end with ``/``. Set it to ``""`` to use ``POST /logout``."""
 
     endpoints: t.Annotated[
-        frozenset[t.Literal["logout"]],
+        frozenset[Endpoint],
         BeforeValidator(check_names),
         Expected(
-            'a set, list or tuple with no name other than "logout", or set() for no'
-            " endpoint"
+            'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
+            " set() for no endpoint"
         ),
     ] = frozenset({"logout"})
     """The endpoints to register. ``set()`` registers none."""
@@ -79,6 +80,10 @@ class Settings(BaseModel):
     require_refresh_token: Flag = True
     """Whether a logout needs a refresh token. With ``False``, a request without one
     revokes the access token, or its session if it has one."""
+
+    require_fresh: Flag = False
+    """Whether the endpoints that end other logins of the user reject an access token that
+    is not fresh."""
 
     max_token_length: t.Annotated[
         Number,
@@ -197,8 +202,10 @@ def _find_similar(key: str, known: t.Collection[str]) -> str | None:
         matches = get_close_matches(name, known, 1, _SIMILARITY_WITH_PREFIX)
         return next(iter(matches), None)
     # Compare without the prefix, because it would make any two names similar.
-    names = [x.removeprefix(PREFIX) for x in known]
-    found = get_close_matches(name.removeprefix(PREFIX), names, 1, _SIMILARITY)
+    names, given = [x.removeprefix(PREFIX) for x in known], name.removeprefix(PREFIX)
+    found = get_close_matches(given, names, 3, _SIMILARITY)
+    # REQUIRE_REFRESH means REQUIRE_REFRESH_TOKEN, although REQUIRE_FRESH is more similar.
+    found.sort(key=lambda x: not x.startswith(given))
     return PREFIX + found[0] if found else None
 
 

@@ -13,6 +13,9 @@ from pydantic import Field
 LONGEST = timedelta(days=365_000)
 """The longest duration. Adding it to the present still gives a valid ``datetime``."""
 
+Endpoint = t.Literal["logout", "logout_all", "refresh", "sessions"]
+"""The name of an endpoint, or of a group of endpoints, in ``LOGOUT_ENDPOINTS``."""
+
 _SHOWN_SIZE = 80
 _SEGMENT = re.compile(r"[\w.~!$&'()*+,;=:@-]+")
 

@@ -21,15 +21,18 @@ from . import signals
 from . import upstreams
 from .claims import Claims
 from .claims import lookup_of
+from .claims import session_of
 from .config import Settings
 from .events import report_revoked
 from .events import report_unavailable
 from .events import reporting
 from .exceptions import ConfigError
 from .exceptions import ExternalAPIError
+from .exceptions import InvalidRequestError
 from .exceptions import StoreUnavailableError
 from .pair import LogoutTokens
 from .pair import owner_of
+from .parsing import error_item
 from .revocation import covers
 from .revocation import merge
 from .revocation import Revocation
@@ -116,23 +119,54 @@ class LogoutService:
         :raises ExternalAPIError: if an upstream failed. Nothing is revoked.
         :raises StoreUnavailableError: if the store can't be reached.
         """
+
+        def make() -> list[Revocation]:
+            sent = [x for x in (pair.access, pair.refresh) if x is not None]
+            self.make.notice(sent[-1])
+            return merge(self.make.of_logins(*sent))
+
+        self._log_out(pair, make)
+
+    def log_out_everywhere(self, access: Claims, *, keep_current: bool = False) -> None:
+        """Revoke every login of a user, or every other one.
+
+        Call the upstreams first, unless the current login stays.
+
+        :param access: the claims of the user's access token, which is verified.
+        :param keep_current: whether the login of that token stays valid.
+        :raises InvalidRequestError: if it should stay, but the token has no session.
+        :raises ExternalAPIError: if an upstream failed. Nothing is revoked.
+        :raises StoreUnavailableError: if the store can't be reached.
+        """
+        self.make.notice(access)
+        if not keep_current:
+            pair = LogoutTokens(access, None, None)
+            self._log_out(pair, lambda: self.make.of_owner(access))
+            return
+        if session_of(access) is None:
+            item = error_item("keep_current", "session_required", keep_current)
+            raise InvalidRequestError([item])
+        self._revoke_logins(self.make.of_owner(access, keep_current=True))
+
+    def _log_out(
+        self, pair: LogoutTokens, make: t.Callable[[], list[Revocation]]
+    ) -> None:
         called = 0
         try:
             for upstream in self.upstreams:
                 upstreams.call(current_app.ensure_sync(upstream), pair)
                 called += 1
-            self._revoke_pair(pair)
+            self._revoke_logins(make())
         except (ExternalAPIError, StoreUnavailableError):
             if called:
                 audit.log_logout_incomplete(owner_of(pair.access)[1], called)
             raise
+        sent = {"access": pair.access, "refresh": pair.refresh}
+        signals.send(signals.logged_out, current_app_object(), **sent)
         jwt_extended.clear_token()
 
-    def _revoke_pair(self, pair: LogoutTokens) -> None:
-        sent = [x for x in (pair.access, pair.refresh) if x is not None]
-        self.make.notice(sent[-1])
-        app, revocations = current_app_object(), merge(self.make.of_logins(*sent))
-        commits = self.settings.commit_app_session
+    def _revoke_logins(self, revocations: t.Sequence[Revocation]) -> None:
+        app, commits = current_app_object(), self.settings.commit_app_session
         session = app.extensions["sqlalchemy"].session if commits else None
         actor = revocations[0].subject
         self.revoke(revocations, session=session, reason="logout", actor=actor)
@@ -140,7 +174,6 @@ class LogoutService:
             from .app_transaction import commit
 
             commit(app, session, revocations)
-        signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
 
     def revoke(
         self,

@@ -45,7 +45,7 @@ COMMANDS = {
     "check": "Report problems with the setup of the app and how to fix them.",
     "everyone": "Revoke all tokens of all users.",
     "init": "Create the table for revocations if it doesn't exist.",
-    "openapi": "Print the OpenAPI document of the endpoint, as JSON.",
+    "openapi": "Print the OpenAPI document of the endpoints, as JSON.",
     "purge": "Delete expired revocations.",
     "session": "Revoke every token of one session.",
     "stats": "Count the stored revocations of each kind.",
