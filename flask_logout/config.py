@@ -14,13 +14,15 @@ from pydantic import Field
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from .config_names import PREFIX
-from .config_names import reject_misspelling
+from .config_errors import explain_invalid
+from .config_errors import PREFIX
+from .config_errors import reject_misspelling
 from .config_values import check_names
 from .config_values import check_path
 from .config_values import Count
 from .config_values import Detail
 from .config_values import Duration
+from .config_values import Endpoint
 from .config_values import Expected
 from .config_values import Flag
 from .config_values import LongDuration
@@ -54,11 +56,11 @@ class Settings(BaseModel):
             ' or "" to use POST /logout. It can\'t contain spaces or any of %?#<>[]{}|'
         ),
     ] = "/auth"
-    """The path of the endpoint without ``/logout``. It starts with ``/`` and doesn't end
-    with ``/``. Set it to ``""`` to use ``POST /logout``."""
+    """The path before ``/logout`` and the paths of the other endpoints. It starts with
+    ``/`` and doesn't end with ``/``. Set it to ``""`` to use ``POST /logout``."""
 
     endpoints: t.Annotated[
-        frozenset[t.Literal["logout", "logout_all", "refresh", "sessions"]],
+        frozenset[Endpoint],
         BeforeValidator(check_names),
         Expected(
             'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
@@ -74,6 +76,10 @@ class Settings(BaseModel):
     require_refresh_token: Flag = True
     """Whether a logout needs a refresh token. With ``False``, a request without one
     revokes the access token, or its session if it has one."""
+
+    require_fresh: Flag = False
+    """Whether the endpoints that end other logins of the user reject an access token that
+    is not fresh."""
 
     max_token_length: t.Annotated[
         Number,
@@ -217,7 +223,7 @@ class Settings(BaseModel):
         try:
             settings = cls(**given)
         except ValidationError as e:
-            raise ConfigError(_explain(e, given)) from None
+            raise ConfigError(explain_invalid(e, given, cls.model_fields)) from None
         _check_sessions(settings)
         return settings
 
@@ -237,22 +243,3 @@ def _check_sessions(settings: Settings) -> None:
             f"Invalid {key}: {show(getattr(settings, set_ones[0]))}. It needs sessions,"
             f" which are off. Set LOGOUT_SESSIONS to True, or remove {key}."
         )
-
-
-def _explain(error: ValidationError, given: dict[str, t.Any]) -> str:
-    names = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
-    return "\n".join(
-        f"Invalid {PREFIX}{name.upper()}: {_show(field, given[name])}. Expected"
-        f" {_expected_of(field)}."
-        for name in names
-        for field in [Settings.model_fields[name]]
-    )
-
-
-def _expected_of(field: FieldInfo) -> str:
-    return next(x.words for x in field.metadata if isinstance(x, Expected))
-
-
-def _show(field: FieldInfo, value: object) -> str:
-    # A URL may contain a password.
-    return show(value) if field.repr or value == "" else show_type(value)

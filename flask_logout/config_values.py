@@ -16,6 +16,9 @@ LONGEST = timedelta(days=365_000)
 Detail = t.Literal["user_agent", "ip_address", "label"]
 """A detail that a session can keep."""
 
+Endpoint = t.Literal["logout", "logout_all", "refresh", "sessions"]
+"""The name of an endpoint, or of a group of endpoints, in ``LOGOUT_ENDPOINTS``."""
+
 _SHOWN_SIZE = 80
 _SEGMENT = re.compile(r"[\w.~!$&'()*+,;=:@-]+")
 

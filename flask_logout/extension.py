@@ -11,7 +11,6 @@ from flask_jwt_extended import JWTManager
 from . import blocklist
 from . import login_claims
 from . import setup_conflicts
-from . import tokens
 from .claims import Claims
 from .cli.commands import logout as commands
 from .config import Settings
@@ -20,6 +19,7 @@ from .jwt_settings import check_settings as check_jwt_settings
 from .pair import check_access
 from .pair import verify_pair
 from .revocation_maker import RevocationMaker
+from .revoking import RevokeMethods
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService
@@ -32,18 +32,18 @@ from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
     from .sessions import SessionService
-    from .stores import AppSession
     from .stores import Store
     from .stores.sqlalchemy import AppDatabase
 
 
-class LogoutExtension(SessionMethods):
+class LogoutExtension(RevokeMethods, SessionMethods):
     """Add a logout endpoint and token revocation to a Flask app.
 
-    It registers ``POST /auth/logout``, and makes every ``@jwt_required()`` route reject
-    revoked tokens. Create the app's ``SQLAlchemy`` and ``JWTManager`` objects first, or
-    the extension creates those it needs. One extension can serve several apps, which
-    then share its upstreams.
+    It registers the endpoints in :confval:`LOGOUT_ENDPOINTS`, by default only
+    ``POST /auth/logout``, and makes every ``@jwt_required()`` route reject revoked tokens.
+    Create the app's ``SQLAlchemy`` and ``JWTManager`` objects first, or the extension
+    creates those it needs. One extension can serve several apps, which then share its
+    upstreams.
 
     :param app: the app to initialize. If ``None``, call :meth:`init_app` later.
     """
@@ -83,12 +83,14 @@ class LogoutExtension(SessionMethods):
             settings, store, self._upstreams, app.config, make, sessions
         )
         if settings.endpoints:
-            app.register_blueprint(make_blueprint(settings.url_prefix))
+            app.register_blueprint(
+                make_blueprint(settings.url_prefix, settings.endpoints)
+            )
         register_on_app(app, jwt_errors=settings.app_wide_errors)
         app.cli.add_command(commands)
         setup_conflicts.watch(app)
         if settings.app_wide_errors:
-            register_prefix_errors(app, settings.url_prefix)
+            register_prefix_errors(app, settings.url_prefix, settings.endpoints)
 
     def upstream(self, function: Upstream) -> Upstream:
         """Register a callback that ends the login elsewhere. Use it as a decorator.
@@ -125,108 +127,29 @@ class LogoutExtension(SessionMethods):
         body = {} if refresh_token is None else {"refresh_token": refresh_token}
         service.log_out(verify_pair(service.settings, access_claims, body))
 
-    def revoke_token(
-        self,
-        claims: Claims,
-        *,
-        session: AppSession | bool | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
+    def log_out_everywhere(
+        self, access_claims: Claims, *, keep_current: bool = False
     ) -> None:
-        """Revoke one token, such as a refresh token that a view has just rotated.
+        """Log out everywhere as the endpoint does. Use this in a route of your own.
 
-        Other tokens of the same login stay valid, unless ``session`` is ``True``.
+        This revokes every login of the token's subject and issuer. Without
+        ``keep_current``, it calls the upstreams first, and ``get_jwt()`` returns an empty
+        dict afterwards. Flask turns the exceptions below, except :exc:`ValueError`, into
+        the documented responses.
 
-        :param claims: the token's claims, from ``get_jwt()`` or ``decode_token()``.
-        :param session: ``True`` revokes every token of its login, if it has one, see
-            :func:`session_claims`. For ``db.session``, see :meth:`revoke_user`.
-        :param reason: why, for the stored record, up to 255 characters.
-        :param actor: who revokes it, for the stored record, up to 255 characters.
+        :param access_claims: the claims of the access token, from ``get_jwt()``.
+            :confval:`LOGOUT_REQUIRE_FRESH` doesn't apply, so use
+            ``@jwt_required(fresh=True)`` if the token must be fresh.
+        :param keep_current: whether the login of that token stays valid. It needs the
+            claims of :func:`session_claims`.
+        :raises ValueError: if the claims are empty or those of a refresh token.
+        :raises InvalidRequestError: if ``keep_current`` is ``True``, but the token has no
+            session.
+        :raises ExternalAPIError: if an upstream failed.
         :raises StoreUnavailableError: if the store can't be reached.
         """
-        service = get_service()
-        make = service.make.of_logins if session is True else service.make.of_token
-        session = None if isinstance(session, bool) else session
-        service.revoke(make(claims), session=session, reason=reason, actor=actor)
-
-    def revoke_session(
-        self,
-        sid: str,
-        *,
-        session: AppSession | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        """Revoke every token of one login, including those of later refreshes.
-
-        This covers every token with this ``sid``, even if the app uses that claim for
-        something other than a login.
-
-        :param sid: the ``sid`` claim of the login's tokens, see :func:`session_claims`.
-        :param session: ``db.session`` or ``None``, as in :meth:`revoke_user`.
-        :param reason: why, for the stored record, up to 255 characters.
-        :param actor: who revokes it, for the stored record, up to 255 characters.
-        :raises ValueError: if the ``sid`` is empty.
-        :raises TypeError: if the ``sid``, reason or actor isn't a string.
-        :raises StoreUnavailableError: if the store can't be reached.
-        """
-        service = get_service()
-        revocations = service.make.of_session(sid)
-        service.revoke(revocations, session=session, reason=reason, actor=actor)
-
-    def revoke_user(
-        self,
-        identity: t.Any,
-        *,
-        keep_session: str | None = None,
-        session: AppSession | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        """Log a user out everywhere (ASVS 5.0 7.4).
-
-        This revokes every login whose request has begun, so a login in progress that has
-        read the old password is revoked, too. Afterwards, the same request can log the
-        user in again, unless you pass ``session``.
-
-        :param identity: the identity, as passed to ``create_access_token``. The app's
-            ``user_identity_loader`` is applied to it.
-        :param keep_session: the ``sid`` from :func:`session_claims` of one login to keep,
-            such as the current one when the password changes (ASVS 5.0 7.4.3).
-        :param session: ``db.session``, to revoke when the app commits. The cutoff is
-            then the time of the commit. To log the user in again in this request, pass
-            the new login's ``sid`` as ``keep_session``. Roll back if this method or the
-            commit raises. If the commit raises :exc:`OutcomeUnknownError`, it succeeded,
-            but checks may miss the revocation. If ``None``, the revocation is committed
-            before this returns.
-        :param reason: why, for the stored record, up to 255 characters.
-        :param actor: who logs the user out, for the record, up to 255 characters.
-        :raises ValueError: if no valid token can carry the identity.
-        :raises TypeError: if the identity isn't JSON, or an argument has the wrong type.
-        :raises ConfigError: if ``session`` uses another database than the revocations.
-        :raises StoreUnavailableError: if the store can't be reached.
-        """
-        service, subject = get_service(), tokens.subject_for(identity)
-        revocations = service.make.of_subject(subject, keep_session=keep_session)
-        service.revoke(revocations, session=session, reason=reason, actor=actor)
-
-    def revoke_everyone(
-        self,
-        *,
-        session: AppSession | None = None,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        """Log out every user, for example after a data breach.
-
-        :param session: ``db.session`` or ``None``, as in :meth:`revoke_user`.
-        :param reason: why, for the stored record, up to 255 characters.
-        :param actor: who revokes them, for the stored record, up to 255 characters.
-        :raises StoreUnavailableError: if the store can't be reached.
-        """
-        service = get_service()
-        revocations = service.make.of_everyone()
-        service.revoke(revocations, session=session, reason=reason, actor=actor)
+        check_access(access_claims)
+        get_service().log_out_everywhere(access_claims, keep_current=keep_current)
 
     def is_revoked(self, claims: Claims) -> bool:
         """Check whether a token is revoked, with at most one round trip to the store.

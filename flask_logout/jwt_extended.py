@@ -24,6 +24,7 @@ from flask_jwt_extended.view_decorators import _decode_jwt_from_cookies
 from flask_jwt_extended.view_decorators import _decode_jwt_from_headers
 from flask_jwt_extended.view_decorators import _decode_jwt_from_json
 from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
+from flask_jwt_extended.view_decorators import _verify_token_is_fresh
 
 from .claims import Claims
 
@@ -111,6 +112,15 @@ def call_loaders(header: dict[str, t.Any], claims: Claims) -> None:
     """
     verify_token_not_blocklisted(header, dict(claims))
     custom_verification_for_token(header, dict(claims))
+
+
+def verify_fresh(claims: Claims) -> None:
+    """Verify that a token is fresh, as ``jwt_required(fresh=True)`` does.
+
+    :param claims: the claims of a verified token.
+    :raises FreshTokenRequired: if it isn't fresh.
+    """
+    _verify_token_is_fresh({}, dict(claims))
 
 
 def clear_token() -> None:

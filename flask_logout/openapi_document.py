@@ -1,4 +1,4 @@
-"""Generate the OpenAPI document of the logout endpoint from its schemas."""
+"""Generate the OpenAPI document of the endpoints from their schemas."""
 
 from __future__ import annotations
 
@@ -12,23 +12,17 @@ from pydantic.json_schema import JsonSchemaMode
 from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
+from .config_values import Endpoint
 from .exceptions import RETRY_AFTER
-from .openapi_security import add_cookies
+from .openapi_operations import Answer
+from .openapi_operations import Operation
+from .openapi_operations import OPERATIONS
+from .openapi_security import add_refresh_cookie
+from .openapi_security import add_unset_cookies
 from .openapi_security import make_schemes
-from .schemas import ContentTooLarge
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 from .schemas import Envelope
-from .schemas import error_item
-from .schemas import ErrorCode
-from .schemas import EXAMPLE_TOKEN
-from .schemas import ExternalAPIErrorData
-from .schemas import ExternalAPIFailed
-from .schemas import InvalidToken
-from .schemas import LoggedOut
 from .schemas import LogoutRequest
-from .schemas import ServiceUnavailable
-from .schemas import ValidationErrorData
-from .schemas import ValidationFailed
 
 _Json = dict[str, t.Any]
 
@@ -38,22 +32,7 @@ _VERSIONS = {"3.0": "3.0.3", "3.1": "3.1.0"}
 _PREFIX = "Logout"
 _REFS = f"#/components/schemas/{_PREFIX}{{model}}"
 
-# For each error code, a value that causes it and the summary of the example.
-_CAUSES: dict[ErrorCode, tuple[object, str]] = {
-    "invalid_json": ([1, 2], "No body, not a JSON object, or another content type"),
-    "required": ("", "Missing, null, or an empty or blank string"),
-    "string_expected": (42, "Not a string"),
-    "too_long": (EXAMPLE_TOKEN, "Longer than the app accepts"),
-    "invalid": (
-        EXAMPLE_TOKEN,
-        "Malformed, invalid signature, issuer or audience, or not valid yet",
-    ),
-    "wrong_token_type": (EXAMPLE_TOKEN, "A valid token of another type"),
-    "wrong_subject": (
-        EXAMPLE_TOKEN,
-        "A valid refresh token with another subject or issuer than the access token",
-    ),
-}
+_LOGOUT_ALONE: tuple[Endpoint, ...] = ("logout",)
 
 _NO_STORE: _Json = {
     "Cache-Control": {
@@ -97,6 +76,7 @@ class _JsonSchema(GenerateJsonSchema):
 def openapi(
     *,
     version: t.Literal["3.0", "3.1"] = "3.1",
+    endpoints: t.Collection[Endpoint] = _LOGOUT_ALONE,
     url_prefix: str = "/auth",
     max_token_length: int = DEFAULT_MAX_TOKEN_LENGTH,
     require_refresh_token: bool = True,
@@ -106,13 +86,14 @@ def openapi(
     refresh_cookie_name: str = "refresh_token_cookie",
     csrf_header_name: str | None = "X-CSRF-TOKEN",
 ) -> dict[str, t.Any]:
-    """Return an OpenAPI document that describes the logout endpoint.
+    """Return an OpenAPI document that describes the endpoints.
 
     The names of its components start with ``Logout``, so that you can merge it into the
-    document of your app. With ``cookies``, it doesn't require a body, because the
-    refresh token may come in a cookie.
+    document of your app. With ``cookies``, the logout endpoint doesn't require a body,
+    because the refresh token may come in a cookie.
 
     :param version: the version of OpenAPI, ``"3.0"`` or ``"3.1"``.
+    :param endpoints: ``LOGOUT_ENDPOINTS`` of the app.
     :param url_prefix: ``LOGOUT_URL_PREFIX`` of the app.
     :param max_token_length: ``LOGOUT_MAX_TOKEN_LENGTH`` of the app, in characters.
     :param require_refresh_token: ``LOGOUT_REQUIRE_REFRESH_TOKEN`` of the app.
@@ -122,77 +103,79 @@ def openapi(
     :param refresh_cookie_name: ``JWT_REFRESH_COOKIE_NAME`` of the app.
     :param csrf_header_name: ``JWT_ACCESS_CSRF_HEADER_NAME`` of the app, or ``None`` if
         its ``JWT_COOKIE_CSRF_PROTECT`` is ``False``.
-    :returns: a document with one path, which you can serialize as JSON.
-    :raises ValueError: ``version`` is neither ``"3.0"`` nor ``"3.1"``, or ``headers`` and
-        ``cookies`` are both ``False``.
+    :returns: a document with the paths of the endpoints, which you can serialize as JSON.
+    :raises ValueError: ``version`` is neither ``"3.0"`` nor ``"3.1"``, ``endpoints`` has
+        a name that isn't one of an endpoint, or ``headers`` and ``cookies`` are both
+        ``False``.
     """
     if version not in _VERSIONS:
         raise ValueError(f"Invalid version: {version!r}. Expected '3.0' or '3.1'.")
+    _check_endpoints(endpoints)
+    operations = [
+        x for name, found in OPERATIONS.items() if name in endpoints for x in found
+    ]
     schemes = make_schemes(headers, cookies, access_cookie_name, csrf_header_name)
     needs_body = require_refresh_token and not cookies
-    operation = _operation(needs_body)
-    operation["security"] = [{name: [] for name in group} for group in schemes]
-    if cookies:
-        add_cookies(operation, refresh_cookie_name)
+    paths: _Json = {}
+    for described in operations:
+        operation = _operation(described, needs_body)
+        operation["security"] = [{name: [] for name in group} for group in schemes]
+        if cookies:
+            add_unset_cookies(operation)
+        if cookies and described.takes_refresh_token:
+            add_refresh_cookie(operation, refresh_cookie_name)
+        path = paths.setdefault(f"{url_prefix}{described.path}", {})
+        path[described.method] = operation
     document = {
         "openapi": _VERSIONS[version],
         "info": {"title": "Flask-Logout", "version": metadata.version("Flask-Logout")},
-        "paths": {f"{url_prefix}/logout": {"post": operation}},
+        "paths": paths,
         "components": {
-            "schemas": _schemas(max_token_length, needs_body),
+            "schemas": _schemas(operations, max_token_length, needs_body),
             "securitySchemes": {k: v for group in schemes for k, v in group.items()},
         },
     }
     return _as_3_0(document) if version == "3.0" else document
 
 
-def _operation(needs_body: bool) -> _Json:
-    examples = {"logout": {"value": {"refresh_token": EXAMPLE_TOKEN}}}
+def _check_endpoints(endpoints: t.Collection[str]) -> None:
+    names = t.get_args(Endpoint)
+    if isinstance(endpoints, str) or not {*endpoints} <= {*names}:
+        expected = ", ".join(map(repr, names))
+        raise ValueError(
+            f"Invalid endpoints: {endpoints!r}. Expected a collection of names out of"
+            f" {expected}."
+        )
+
+
+def _operation(described: Operation, needs_body: bool) -> _Json:
     return {
-        "operationId": "logout",
-        "summary": "Revoke the access token and the refresh token of a login",
-        "description": "Both tokens are validated first, then revoked in one statement."
-        " With any status other than 200, Flask-Logout has revoked nothing, unless the"
-        " store did not acknowledge a write (503). A valid refresh token that has expired"
-        " or is already revoked is accepted. Unknown fields in the body are ignored.",
+        "operationId": described.name,
+        "summary": described.summary,
+        "description": described.description,
         "requestBody": {
-            "description": "The refresh token of the same user as the access token.",
-            "required": needs_body,
-            "content": _content([LogoutRequest], examples),
+            "description": described.body_description,
+            "required": needs_body and described.takes_refresh_token,
+            "content": _content(
+                [described.request], {described.name: {"value": {**described.body}}}
+            ),
         },
-        "responses": _responses(),
+        "responses": _responses(described.answers),
     }
 
 
-def _responses() -> _Json:
-    by_code: dict[int, list[tuple[str, str, Envelope]]] = {}
-    for name, summary, envelope in _answers():
-        by_code.setdefault(envelope.code, []).append((name, summary, envelope))
+def _responses(answers: t.Iterable[Answer]) -> _Json:
+    by_code: dict[int, list[Answer]] = {}
+    for answer in answers:
+        by_code.setdefault(answer.envelope.code, []).append(answer)
     return {str(code): _response(code, found) for code, found in by_code.items()}
 
 
-def _answers() -> t.Iterator[tuple[str, str, Envelope]]:
-    """Yield an example of every response, with its name and a summary."""
-    yield "logged_out", "Logged out", LoggedOut()
-    for code, (value, summary) in _CAUSES.items():
-        key = "body" if code == "invalid_json" else "refresh_token"
-        data = ValidationErrorData(errors=[error_item(key, code, value)])
-        yield code, summary, ValidationFailed(data=data)
-    details = {"upstream": "identity provider", "status": 502}
-    failure = ExternalAPIErrorData(errors=[], details=details)
-    summary = "Another service that has to end the login failed"
-    yield "external_api_error", summary, ExternalAPIFailed(data=failure)
-    summary = "Missing, malformed, forged, expired, revoked, or a refresh token"
-    yield "invalid_token", summary, InvalidToken()
-    yield "content_too_large", "Larger than the app accepts", ContentTooLarge()
-    yield "service_unavailable", "The store did not respond", ServiceUnavailable()
-
-
-def _response(code: int, found: list[tuple[str, str, Envelope]]) -> _Json:
-    models = list(dict.fromkeys(type(envelope) for _, _, envelope in found))
+def _response(code: int, found: list[Answer]) -> _Json:
+    models = list(dict.fromkeys(type(x.envelope) for x in found))
     examples = {
-        name: {"summary": summary, "value": json.loads(envelope.to_json())}
-        for name, summary, envelope in found
+        x.name: {"summary": x.summary, "value": json.loads(x.envelope.to_json())}
+        for x in found
     }
     return {
         "description": " Or: ".join(str(model.__doc__) for model in models),
@@ -207,18 +190,22 @@ def _content(models: t.Sequence[type], examples: _Json) -> _Json:
     return {"application/json": {"schema": schema, "examples": examples}}
 
 
-def _schemas(max_token_length: int, needs_body: bool) -> _Json:
-    answers = list(dict.fromkeys(type(envelope) for _, _, envelope in _answers()))
-    models: list[tuple[t.Any, JsonSchemaMode]] = [(LogoutRequest, "validation")]
+def _schemas(
+    operations: t.Sequence[Operation], max_token_length: int, needs_body: bool
+) -> _Json:
+    requests = dict.fromkeys(x.request for x in operations)
+    answers = dict.fromkeys(type(y.envelope) for x in operations for y in x.answers)
+    models: list[tuple[t.Any, JsonSchemaMode]] = [(x, "validation") for x in requests]
     models += [(model, "serialization") for model in answers]
     _, made = models_json_schema(
         models, ref_template=_REFS, schema_generator=_JsonSchema
     )
-    schemas: _Json = made["$defs"]
-    request = schemas[LogoutRequest.__name__]
-    request["properties"]["refresh_token"]["maxLength"] = max_token_length
-    if not needs_body:
-        del request["required"]
+    schemas: _Json = made.get("$defs", {})
+    request = schemas.get(LogoutRequest.__name__)
+    if request is not None:
+        request["properties"]["refresh_token"]["maxLength"] = max_token_length
+        if not needs_body:
+            del request["required"]
     for model in answers:
         for name, field in Envelope.model_fields.items():
             shown = schemas[model.__name__]["properties"][name]

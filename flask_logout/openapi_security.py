@@ -26,14 +26,14 @@ def make_schemes(
     if not (headers or cookies):
         raise ValueError(
             "Invalid headers and cookies: both are False. Expected at least one of them"
-            " to be True, because every logout needs an access token."
+            " to be True, because every endpoint needs an access token."
         )
     bearer: _Json = {
         "LogoutAccessToken": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The access token of the login to end.",
+            "description": "The access token of the user.",
         }
     }
     cookie: _Json = {
@@ -41,7 +41,7 @@ def make_schemes(
             "type": "apiKey",
             "in": "cookie",
             "name": access_cookie_name,
-            "description": "The access token of the login to end.",
+            "description": "The access token of the user.",
         }
     }
     if csrf_header_name is not None:
@@ -54,20 +54,27 @@ def make_schemes(
     return [bearer] * headers + [cookie] * cookies
 
 
-def add_cookies(operation: _Json, refresh_cookie_name: str) -> None:
-    """Describe the refresh token in a cookie, and the responses that unset cookies.
+def add_refresh_cookie(operation: _Json, name: str) -> None:
+    """Describe the refresh token in a cookie.
 
     :param operation: the operation, which this function changes.
-    :param refresh_cookie_name: the name of the cookie.
+    :param name: the name of the cookie.
     """
     operation["parameters"] = [
         {
-            "name": refresh_cookie_name,
+            "name": name,
             "in": "cookie",
             "description": "The refresh token. It is used if the body has none.",
             "schema": {"type": "string"},
         }
     ]
+
+
+def add_unset_cookies(operation: _Json) -> None:
+    """Describe the responses that unset cookies.
+
+    :param operation: the operation, which this function changes.
+    """
     for code in ("200", "401"):
         operation["responses"][code]["headers"]["Set-Cookie"] = {
             "description": "Unsets the cookies of this request whose tokens are revoked"

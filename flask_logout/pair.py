@@ -12,10 +12,10 @@ from .claims import text
 from .config import Settings
 from .exceptions import InvalidRequestError
 from .exceptions import InvalidTokenError
-from .schemas import error_item
+from .parsing import error_item
+from .parsing import parse_request
 from .schemas import ErrorCode
 from .schemas import ErrorItem
-from .schemas import parse_request
 
 
 @dataclass(frozen=True)

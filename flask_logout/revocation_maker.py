@@ -8,9 +8,15 @@ from dataclasses import replace
 from . import clock
 from . import jwt_settings
 from .claims import Claims
+from .claims import session_of
+from .claims import subject_of
+from .claims import text
 from .config import Settings
+from .keys import ANY_ISSUER
+from .keys import Issuer
 from .keys import make_key
 from .longest_lifetime import LongestLifetime
+from .revocation import covers
 from .revocation import Kind
 from .revocation import Retention
 from .revocation import Revocation
@@ -70,12 +76,37 @@ class RevocationMaker:
         require_text("keep_session", keep_session)
         return self._of_kind("subject", subject, keep_session=keep_session)
 
+    def of_owner(
+        self, claims: Claims, *, keep_current: bool = False
+    ) -> list[Revocation]:
+        """Make the revocations of a token's subject, for the token's issuer alone.
+
+        With ``keep_current``, they spare the session of the token.
+        """
+        subject = subject_of(claims, self._config["JWT_IDENTITY_CLAIM"])
+        issuer = text(claims.get("iss"))
+        made = self._of_kind(
+            "subject",
+            subject,
+            keep_session=session_of(claims) if keep_current else None,
+            # Checks look up no subject under the key for tokens without an issuer.
+            issuers=(ANY_ISSUER if issuer is None else issuer,),
+        )
+        is_covered = subject is not None and all(covers(x, claims) for x in made)
+        # The token has no subject, or the clock of the worker that made it is ahead.
+        return made if keep_current or is_covered else [*made, *self.of_logins(claims)]
+
     def of_everyone(self) -> list[Revocation]:
         """Make the revocations of all tokens, one for each accepted issuer."""
         return self._of_kind("everyone", None)
 
     def _of_kind(
-        self, kind: Kind, value: str | None, *, keep_session: str | None = None
+        self,
+        kind: Kind,
+        value: str | None,
+        *,
+        keep_session: str | None = None,
+        issuers: t.Sequence[Issuer] | None = None,
     ) -> list[Revocation]:
         now = clock.now()
         made = Revocation(
@@ -94,7 +125,7 @@ class RevocationMaker:
                 if keep_session
                 else None,
             )
-            for issuer in jwt_settings.accepted_issuers()
+            for issuer in issuers or jwt_settings.accepted_issuers()
         ]
 
     def retention(self) -> Retention:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 from pydantic import BaseModel
@@ -10,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import field_validator
 from pydantic import JsonValue
-from pydantic import ValidationError
+from pydantic import StrictBool
 from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
@@ -22,6 +21,10 @@ ErrorCode = t.Literal[
     "invalid",
     "wrong_token_type",
     "wrong_subject",
+    "boolean_expected",
+    "session_required",
+    "integer_expected",
+    "out_of_range",
 ]
 
 DEFAULT_MAX_TOKEN_LENGTH = 8192
@@ -29,12 +32,6 @@ DEFAULT_MAX_TOKEN_LENGTH = 8192
 
 EXAMPLE_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"
 """An example for the documentation, which no app accepts."""
-
-MAX_STRING = 12
-"""How many characters of a rejected string a response contains."""
-
-MAX_JSON = 64
-"""How many characters of any other rejected value's JSON a response contains."""
 
 
 class _Schema(BaseModel):
@@ -46,7 +43,9 @@ class _Schema(BaseModel):
     )
 
 
-class _Response(_Schema):
+class Payload(_Schema):
+    """The base class of everything in a response."""
+
     # In the JSON Schema of a response, fields with a default are required too, and other
     # fields are not allowed.
     model_config = ConfigDict(
@@ -79,7 +78,14 @@ class LogoutRequest(_Schema):
         return value
 
 
-class ErrorItem(_Response):
+class LogoutAllRequest(_Schema):
+    """The body of a request to log out everywhere."""
+
+    keep_current: StrictBool = False
+    """Whether the login of the access token stays valid."""
+
+
+class ErrorItem(Payload):
     """An error in a request."""
 
     key: str
@@ -92,13 +98,13 @@ class ErrorItem(_Response):
     """The rejected value, shortened so that it never contains a usable token."""
 
 
-class EmptyData(_Response):
+class EmptyData(Payload):
     """An empty object."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ValidationErrorData(_Response):
+class ValidationErrorData(Payload):
     """The errors of an invalid request."""
 
     type: t.Literal["validation_error"] = "validation_error"
@@ -108,7 +114,7 @@ class ValidationErrorData(_Response):
     """The errors, one per field."""
 
 
-class ExternalAPIErrorData(_Response):
+class ExternalAPIErrorData(Payload):
     """The error of an upstream."""
 
     model_config = ConfigDict(
@@ -128,7 +134,7 @@ class ExternalAPIErrorData(_Response):
     """Any JSON value from the upstream. Omitted if there is none."""
 
 
-class Envelope(_Response):
+class Envelope(Payload):
     """The body of every response."""
 
     code: int
@@ -149,7 +155,7 @@ class Envelope(_Response):
 
 
 class LoggedOut(Envelope):
-    """Both tokens are revoked."""
+    """The tokens are revoked."""
 
     code: t.Literal[200] = 200
     message: t.Literal["logout successful"] = "logout successful"
@@ -194,41 +200,3 @@ class ServiceUnavailable(Envelope):
     code: t.Literal[503] = 503
     message: t.Literal["service unavailable"] = "service unavailable"
     data: EmptyData = EmptyData()
-
-
-def parse_request(body: object, *, max_token_length: int) -> LogoutRequest | ErrorItem:
-    """Validate the body of a request, but not the token in it.
-
-    :param body: the decoded JSON, or ``None`` if there is none.
-    :param max_token_length: the maximum length of the token, in characters.
-    :returns: the request, or its error.
-    """
-    if not isinstance(body, dict):
-        return error_item("body", "invalid_json", "" if body is None else body)
-    try:
-        return LogoutRequest.model_validate(body, context=max_token_length)
-    except ValidationError as e:
-        # Without the input, which contains the rejected token.
-        kind = e.errors(include_input=False, include_url=False, include_context=False)
-        code = "required" if kind[0]["type"] == "missing" else kind[0]["type"]
-        value = body.get("refresh_token", "")
-        return error_item("refresh_token", t.cast(ErrorCode, code), value)
-
-
-def error_item(key: str, message: ErrorCode, value: object) -> ErrorItem:
-    """Describe an error in a request.
-
-    :param key: the name of the field, or ``body``.
-    :param message: the error code.
-    :param value: the rejected value, which is shortened for the response.
-    :returns: an item of ``data.errors``.
-    """
-    return ErrorItem(key=key, message=message, value=_shorten(value))
-
-
-def _shorten(value: object) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    size = MAX_STRING if isinstance(value, str) else MAX_JSON
-    kept = shown if len(shown) <= size else shown[:size] + "…"
-    # JSON strings can contain lone surrogates, which UTF-8 can't encode.
-    return kept.encode("utf-8", "replace").decode("utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from dataclasses import replace
 from itertools import count
 
 from flask import current_app
-from flask import Flask
 
 from . import audit
 from . import clock
@@ -21,15 +19,21 @@ from . import signals
 from . import upstreams
 from .claims import Claims
 from .claims import lookup_of
+from .claims import session_of
 from .config import Settings
 from .events import report_revoked
 from .events import report_unavailable
 from .events import reporting
 from .exceptions import ConfigError
 from .exceptions import ExternalAPIError
+from .exceptions import InvalidRequestError
 from .exceptions import StoreUnavailableError
 from .pair import LogoutTokens
 from .pair import owner_of
+from .parsing import error_item
+from .purging import current_app_object
+from .purging import PURGE_BATCH
+from .purging import purge_in_batches
 from .revocation import covers
 from .revocation import merge
 from .revocation import Revocation
@@ -45,21 +49,6 @@ if t.TYPE_CHECKING:
 
 EXTENSION = "logout"
 """The key of the service in ``app.extensions``."""
-
-PURGE_BATCH = 1000
-"""Maximum number of revocations that one statement deletes."""
-
-PURGE_BURST = 0.3
-"""Seconds that a purge works before it pauses."""
-
-PURGE_PAUSE = 0.1
-"""Seconds that a purge pauses. SQLite's busy handler polls the lock of the file at least
-every 0.1 seconds, so every waiter gets a turn."""
-
-current_app_object: t.Callable[[], Flask] = t.cast(
-    t.Any, current_app
-)._get_current_object
-"""Returns the current app itself. The proxy is slow and can't be the sender of signals."""
 
 
 def get_service() -> LogoutService:
@@ -121,23 +110,54 @@ class LogoutService:
         :raises ExternalAPIError: if an upstream failed. Nothing is revoked.
         :raises StoreUnavailableError: if the store can't be reached.
         """
+
+        def make() -> list[Revocation]:
+            sent = [x for x in (pair.access, pair.refresh) if x is not None]
+            self.make.notice(sent[-1])
+            return merge(self.make.of_logins(*sent))
+
+        self._log_out(pair, make)
+
+    def log_out_everywhere(self, access: Claims, *, keep_current: bool = False) -> None:
+        """Revoke every login of a user, or every other one.
+
+        Call the upstreams first, unless the current login stays.
+
+        :param access: the claims of the user's access token, which is verified.
+        :param keep_current: whether the login of that token stays valid.
+        :raises InvalidRequestError: if it should stay, but the token has no session.
+        :raises ExternalAPIError: if an upstream failed. Nothing is revoked.
+        :raises StoreUnavailableError: if the store can't be reached.
+        """
+        self.make.notice(access)
+        if not keep_current:
+            pair = LogoutTokens(access, None, None)
+            self._log_out(pair, lambda: self.make.of_owner(access))
+            return
+        if session_of(access) is None:
+            item = error_item("keep_current", "session_required", keep_current)
+            raise InvalidRequestError([item])
+        self._revoke_logins(self.make.of_owner(access, keep_current=True))
+
+    def _log_out(
+        self, pair: LogoutTokens, make: t.Callable[[], list[Revocation]]
+    ) -> None:
         called = 0
         try:
             for upstream in self.upstreams:
                 upstreams.call(current_app.ensure_sync(upstream), pair)
                 called += 1
-            self._revoke_pair(pair)
+            self._revoke_logins(make())
         except (ExternalAPIError, StoreUnavailableError):
             if called:
                 audit.log_logout_incomplete(owner_of(pair.access)[1], called)
             raise
+        sent = {"access": pair.access, "refresh": pair.refresh}
+        signals.send(signals.logged_out, current_app_object(), **sent)
         jwt_extended.clear_token()
 
-    def _revoke_pair(self, pair: LogoutTokens) -> None:
-        sent = [x for x in (pair.access, pair.refresh) if x is not None]
-        self.make.notice(sent[-1])
-        app, revocations = current_app_object(), merge(self.make.of_logins(*sent))
-        commits = self.settings.commit_app_session
+    def _revoke_logins(self, revocations: t.Sequence[Revocation]) -> None:
+        app, commits = current_app_object(), self.settings.commit_app_session
         session = app.extensions["sqlalchemy"].session if commits else None
         actor = revocations[0].subject
         self.revoke(revocations, session=session, reason="logout", actor=actor)
@@ -145,7 +165,6 @@ class LogoutService:
             from .app_transaction import commit
 
             commit(app, session, revocations)
-        signals.send(signals.logged_out, app, access=pair.access, refresh=pair.refresh)
 
     def revoke(
         self,
@@ -209,24 +228,6 @@ class LogoutService:
     def stores(self) -> list[Store | SessionStore]:
         """List the store of revocations and, if sessions are enabled, that of sessions."""
         return [self.store, *([self.sessions.store] if self.sessions else [])]
-
-
-def purge_in_batches(store: Store | SessionStore) -> t.Iterator[int]:
-    """Delete the expired records of a store of the current app, in batches.
-
-    :param store: the store of revocations or of sessions.
-    :yields: the size of each batch.
-    """
-    pause_at = time.monotonic() + PURGE_BURST
-    while True:
-        with reporting(current_app_object()):
-            deleted = store.purge(clock.now(), batch=PURGE_BATCH)
-        yield deleted
-        if deleted < PURGE_BATCH:
-            return
-        if time.monotonic() > pause_at:
-            time.sleep(PURGE_PAUSE)
-            pause_at = time.monotonic() + PURGE_BURST
 
 
 def _check_text(name: str, value: str | None) -> str | None:

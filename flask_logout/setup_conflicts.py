@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from functools import partial
 
@@ -14,8 +15,14 @@ from werkzeug.routing import Rule
 from . import blocklist
 from .exceptions import ConfigError
 
-ENDPOINT = "logout.logout"
-"""The endpoint of ``POST /auth/logout``."""
+# What a route of the app calls instead of one of ours.
+_CALLS = {
+    "logout.logout": "logout.log_out()",
+    "logout.logout_all": "logout.log_out_everywhere()",
+}
+
+# The name of a placeholder in a rule, which may follow the name of its converter.
+_PLACEHOLDER = re.compile(r"\w+>")
 
 
 def watch(app: Flask) -> None:
@@ -38,19 +45,18 @@ def check_free(app: Flask) -> None:
 
 
 def problem_of_route(app: Flask) -> str | None:
-    """Return an error message if another route of the app has the endpoint's URL."""
-    if ENDPOINT not in app.view_functions:
-        return None
-    rule = next(app.url_map.iter_rules(ENDPOINT))
-    rival = _find_rival(app, rule)
-    if rival is None:
-        return None
-    return (
-        f"Two routes handle POST {rule.rule}: that of Flask-Logout, and the endpoint"
-        f" {rival!r} of this app. Flask calls only one of them. Remove your route or"
-        " change LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and"
-        " call logout.log_out() in it."
-    )
+    """Return an error message if another route of the app has the URL of an endpoint."""
+    for rule, method in _list_own(app):
+        rival = _find_rival(app, rule, method)
+        if rival is not None:
+            call = _CALLS.get(rule.endpoint, "the methods of LogoutExtension")
+            return (
+                f"Two routes handle {method} {rule.rule}: that of Flask-Logout, and the"
+                f" endpoint {rival!r} of this app. Flask calls only one of them. Remove"
+                " your route or change LOGOUT_URL_PREFIX. To keep your route, remove the"
+                f" name of the other one from LOGOUT_ENDPOINTS and call {call} in yours."
+            )
+    return None
 
 
 def problem_of_errors(app: Flask) -> str | None:
@@ -89,27 +95,39 @@ def _problem_of_commands(app: Flask) -> str | None:
     return None if module == f"{__package__}.cli.commands" else _COMMAND_TAKEN
 
 
-def _find_rival(app: Flask, rule: Rule) -> str | None:
+def _list_own(app: Flask) -> t.Iterator[tuple[Rule, str]]:
+    """Yield each route of the extension with each of its methods."""
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("logout."):
+            # Flask adds HEAD and OPTIONS.
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method
+
+
+def _find_rival(app: Flask, rule: Rule, method: str) -> str | None:
     adapter = app.url_map.bind(
         rule.host or "", subdomain=None if app.url_map.host_matching else rule.subdomain
     )
     try:
-        found, _ = adapter.match(rule.rule, "POST", return_rule=True)
+        found, _ = adapter.match(rule.rule, method, return_rule=True)
     except HTTPException:  # a redirect
         return "(redirect)"
     rivals = [found, *app.url_map.iter_rules()]
-    return next((x.endpoint for x in rivals if _is_rival(x, rule, found)), None)
+    return next((x.endpoint for x in rivals if _is_rival(x, rule, method, found)), None)
 
 
-def _is_rival(other: Rule, rule: Rule, found: Rule) -> bool:
+def _is_rival(other: Rule, rule: Rule, method: str, found: Rule) -> bool:
     """Whether Flask calls a route instead of ours, or would call it without ours."""
     if other is rule or other.endpoint == "static":
         return False
     return other is found or (
-        (other.rule, other.host, other.subdomain)
-        == (rule.rule, rule.host, rule.subdomain)
-        and (other.methods is None or "POST" in other.methods)
+        _describe_url(other) == _describe_url(rule)
+        and (other.methods is None or method in other.methods)
     )
+
+
+def _describe_url(rule: Rule) -> tuple[str | None, ...]:
+    return _PLACEHOLDER.sub(">", rule.rule), rule.host, rule.subdomain
 
 
 def _list_apis(app: Flask) -> t.Iterator[t.Any]:

@@ -14,12 +14,14 @@ from flask import Flask
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
 from flask_logout.keys import make_key
+from flask_logout.rotation import Policy
 from flask_logout.stores import Inspection
 from flask_logout.stores import Joined
 from flask_logout.stores import Page
 from flask_logout.stores import Store
 from flask_logout.stores.mirror import Mirror
 from flask_logout.stores.mirror import PAUSE
+from flask_logout.stores.sessions import SessionStore
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import MakeApp
@@ -59,8 +61,14 @@ class Watched:
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         self.inner.add(revocations)
 
+    def remember(self, revocations: t.Sequence[Revocation]) -> None:
+        self.inner.remember(revocations)
+
     def join(self, session: t.Any) -> Joined:
         return self.inner.join(session)
+
+    def open_sessions(self, policy: Policy) -> SessionStore:
+        return self.inner.open_sessions(policy)
 
     def find(self, keys: t.Collection[bytes], **hint: t.Any) -> list[Revocation]:
         self.calls.append(f"find {len(keys)}")

@@ -46,7 +46,7 @@ COMMANDS = {
     "check": "Report problems with the setup of the app and how to fix them.",
     "everyone": "Revoke all tokens of all users.",
     "init": "Create the table for revocations if it doesn't exist.",
-    "openapi": "Print the OpenAPI document of the endpoint, as JSON.",
+    "openapi": "Print the OpenAPI document of the endpoints, as JSON.",
     "purge": "Delete expired revocations.",
     "session": "Revoke every token of one session.",
     "sessions": "List the active sessions of a user, newest first.",

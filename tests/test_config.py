@@ -32,6 +32,7 @@ def test_the_defaults() -> None:
         "endpoints": frozenset({"logout"}),
         "app_wide_errors": False,
         "require_refresh_token": True,
+        "require_fresh": False,
         "max_token_length": 8192,
         "expired_access_grace": timedelta(0),
         "max_token_lifetime": None,
@@ -83,6 +84,7 @@ EXPECTED = {
     ),
     "LOGOUT_APP_WIDE_ERRORS": "True or False",
     "LOGOUT_REQUIRE_REFRESH_TOKEN": "True or False",
+    "LOGOUT_REQUIRE_FRESH": "True or False",
     "LOGOUT_MAX_TOKEN_LENGTH": "a whole number from 64 to 1048576",
     "LOGOUT_EXPIRED_ACCESS_GRACE": EXPECTED_DURATION,
     "LOGOUT_MAX_TOKEN_LIFETIME": (
@@ -159,10 +161,11 @@ INVALID: dict[str, list[object]] = {
     ],
     "LOGOUT_ENDPOINTS": [
         *(x for x in NEVER_VALID if x != []),
-        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "login"], [1]),
+        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "revoke"], [1]),
     ],
     "LOGOUT_APP_WIDE_ERRORS": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_REQUIRE_REFRESH_TOKEN": [*NEVER_VALID, None, "perhaps", 2, ""],
+    "LOGOUT_REQUIRE_FRESH": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_MAX_TOKEN_LENGTH": [*NOT_A_NUMBER, 63, (1 << 20) + 1, 64.5, 10**5000],
     "LOGOUT_EXPIRED_ACCESS_GRACE": NOT_A_DURATION,
     "LOGOUT_MAX_TOKEN_LIFETIME": [
@@ -246,7 +249,7 @@ def test_every_accepted_prefix_leads_to_the_endpoint(prefix: str) -> None:
     app = Flask("tests")
     try:
         app.register_blueprint(
-            make_blueprint(settings(LOGOUT_URL_PREFIX=prefix).url_prefix)
+            make_blueprint(settings(LOGOUT_URL_PREFIX=prefix).url_prefix, {"logout"})
         )
     except ConfigError:
         return
@@ -281,6 +284,9 @@ MISSPELLED = {
     "LOGOUT_REQUIRE_REFRESH_TOKEN": [
         *("LOGOUT_REQUIRE_REFRESH", "LOGOUT_REQUIRES_REFRESH_TOKEN"),
         *("LOGOUT_REQUIRE_REFRESH_TOKENS", "LOGOUT_REQUIRE_REFRESHTOKEN"),
+    ],
+    "LOGOUT_REQUIRE_FRESH": [
+        *("LOGOUT_REQUIRES_FRESH", "LOGOUT_REQUIRE_FRESHNESS", "LOGOUT_REQUIRE_FRSH"),
     ],
     "LOGOUT_MAX_TOKEN_LENGTH": [
         *("LOGOUT_MAX_TOKEN_LEN", "LOGOUT_TOKEN_MAX_LENGTH", "LOGOUT_MAX_LENGTH"),

@@ -153,7 +153,7 @@ def test_concurrent_reads_and_writes_lose_no_keys(
         missing: list[object] = []
         for _ in range(20):
             number = next(numbers)
-            full_mirror._insert([revocation(number + i / 10) for i in range(9)])
+            full_mirror.remember([revocation(number + i / 10) for i in range(9)])
             seen = full_mirror._copy.choose([key_of(number + i / 10) for i in range(9)])
             missing += [number] * (len(seen) != 9)
         return missing
@@ -217,7 +217,7 @@ def test_a_worker_finds_its_own_revocation_if_a_rebuild_ends_meanwhile(
             ends.set()
             rebuild.join(PATIENCE)
 
-        with calling(end, at=step, of=Mirror._insert) as was_called:
+        with calling(end, at=step, of=Mirror.remember) as was_called:
             full_mirror.add([revocation(step)])
         end()
         assert full_mirror.phase is Phase.SERVING

@@ -18,11 +18,14 @@ from werkzeug.test import TestResponse
 from flask_logout import ExternalAPIError
 from flask_logout import LogoutTokens
 from flask_logout import openapi
+from flask_logout import session_claims
+from flask_logout.config_values import Endpoint
 from flask_logout.schemas import ErrorCode
 
 from .conftest import MakeApp
 from .openapi_examples import examples
 from .openapi_examples import operation
+from .openapi_examples import PATHS
 from .openapi_examples import responses
 from .openapi_examples import Version
 from .tokens import bearer
@@ -42,16 +45,10 @@ each_version = pytest.mark.parametrize("version", VERSIONS)
 
 SHOWN = "eyJhbGciOiJI…"
 
-# The body that the contract promises for each example in the document.
-PROMISED = {
+# The bodies that the contract promises for the examples of every endpoint.
+SHARED = {
     "logged_out": LOGGED_OUT,
     "invalid_json": validation_failed("body", "invalid_json", "[1, 2]"),
-    "required": validation_failed("refresh_token", "required", ""),
-    "string_expected": validation_failed("refresh_token", "string_expected", "42"),
-    "too_long": validation_failed("refresh_token", "too_long", SHOWN),
-    "invalid": validation_failed("refresh_token", "invalid", SHOWN),
-    "wrong_token_type": validation_failed("refresh_token", "wrong_token_type", SHOWN),
-    "wrong_subject": validation_failed("refresh_token", "wrong_subject", SHOWN),
     "external_api_error": b'{"code":400,"message":"external api error","data":{"type":'
     b'"external_api_error","errors":[],"details":{"upstream":"identity provider",'
     b'"status":502}}}',
@@ -59,7 +56,33 @@ PROMISED = {
     "content_too_large": TOO_LARGE,
     "service_unavailable": UNAVAILABLE,
 }
-CASES = sorted(PROMISED)
+PROMISED: dict[Endpoint, dict[str, bytes]] = {
+    "logout": {
+        **SHARED,
+        "required": validation_failed("refresh_token", "required", ""),
+        "string_expected": validation_failed("refresh_token", "string_expected", "42"),
+        "too_long": validation_failed("refresh_token", "too_long", SHOWN),
+        "invalid": validation_failed("refresh_token", "invalid", SHOWN),
+        "wrong_token_type": validation_failed(
+            "refresh_token", "wrong_token_type", SHOWN
+        ),
+        "wrong_subject": validation_failed("refresh_token", "wrong_subject", SHOWN),
+    },
+    "logout_all": {
+        **SHARED,
+        "boolean_expected": validation_failed(
+            "keep_current", "boolean_expected", "null"
+        ),
+        "session_required": validation_failed(
+            "keep_current", "session_required", "true"
+        ),
+    },
+}
+each_endpoint = pytest.mark.parametrize("endpoint", PROMISED)
+each_case = pytest.mark.parametrize(
+    ("endpoint", "case"),
+    [(endpoint, case) for endpoint, found in PROMISED.items() for case in found],
+)
 ANSWERS = [
     "LogoutLoggedOut",
     "LogoutValidationFailed",
@@ -75,8 +98,12 @@ def schema_errors(
 ) -> list[str]:
     """List why a value doesn't match a schema of the document."""
     # OpenAPI 3.0 ignores everything beside a $ref, so wrap the reference.
-    whole = {"allOf": [schema], "components": openapi(version=version)["components"]}
+    whole = {"allOf": [schema], "components": _components(version)}
     return [error.message for error in VERSIONS[version][1](whole).iter_errors(value)]
+
+
+def _components(version: Version) -> t.Any:
+    return openapi(version=version, endpoints=PROMISED)["components"]
 
 
 def schema_of(model: str) -> dict[str, t.Any]:
@@ -84,7 +111,7 @@ def schema_of(model: str) -> dict[str, t.Any]:
     return {"$ref": f"#/components/schemas/{model}"}
 
 
-def cause(app: Flask, case: str) -> TestResponse:
+def cause(app: Flask, endpoint: Endpoint, case: str) -> TestResponse:
     """Send the request that leads to an example."""
     pair, eve = make_pair(app), make_pair(app, "eve")
     if case == "external_api_error":
@@ -94,6 +121,8 @@ def cause(app: Flask, case: str) -> TestResponse:
             app.extensions["sqlalchemy"].drop_all()
     bodies: dict[str, t.Any] = {
         "invalid_json": [1, 2],
+        "boolean_expected": {"keep_current": None},
+        "session_required": {"keep_current": True},
         "required": {},
         "string_expected": {"refresh_token": 42},
         "too_long": {"refresh_token": pair.refresh * 50},
@@ -103,7 +132,7 @@ def cause(app: Flask, case: str) -> TestResponse:
         "content_too_large": {"refresh_token": "x" * 20_000},
     }
     return app.test_client().post(
-        "/auth/logout",
+        PATHS[endpoint],
         headers={} if case == "invalid_token" else bearer(pair.access),
         json=bodies.get(case, {"refresh_token": pair.refresh}),
     )
@@ -125,10 +154,18 @@ def walk(node: t.Any) -> t.Iterator[t.Any]:
 @pytest.mark.parametrize("url_prefix", ["", "/auth", "/api/auth"])
 @pytest.mark.parametrize("cookies", [False, True])
 @each_version
+@pytest.mark.parametrize(
+    "endpoints", [["logout"], ["logout_all"], [*PROMISED], ["refresh"], []]
+)
 def test_the_document_is_valid(
-    version: Version, cookies: bool, url_prefix: str
+    version: Version, cookies: bool, url_prefix: str, endpoints: list[Endpoint]
 ) -> None:
-    document = openapi(version=version, cookies=cookies, url_prefix=url_prefix)
+    document = openapi(
+        version=version, cookies=cookies, url_prefix=url_prefix, endpoints=endpoints
+    )
+    described = [PATHS[x] for x in endpoints if x in PATHS]
+    paths = [x.replace("/auth", url_prefix) for x in described]
+    assert list(document["paths"]) == paths
     assert document["openapi"].startswith(version)
     validate(document, cls=VERSIONS[version][0])
 
@@ -143,8 +180,27 @@ def test_another_version_raises_an_error() -> None:
     assert str(info.value) == "Invalid version: '2.0'. Expected '3.0' or '3.1'."
 
 
+@pytest.mark.parametrize("endpoints", [["log_out"], "logout", ["logout", "all"]])
+def test_an_unknown_endpoint_raises_an_error(endpoints: t.Any) -> None:
+    with pytest.raises(ValueError) as info:
+        openapi(endpoints=endpoints)
+    assert str(info.value) == (
+        f"Invalid endpoints: {endpoints!r}. Expected a collection of names out of"
+        " 'logout', 'logout_all', 'refresh', 'sessions'."
+    )
+
+
+def test_the_schemas_of_a_disabled_endpoint_are_missing() -> None:
+    both = openapi(endpoints=PROMISED)["components"]["schemas"].keys()
+    assert (
+        "LogoutRequest"
+        not in openapi(endpoints=["logout_all"])["components"]["schemas"]
+    )
+    assert both - openapi()["components"]["schemas"].keys() == {"LogoutAllRequest"}
+
+
 def test_openapi_3_0_has_no_keywords_of_later_versions() -> None:
-    for node in walk(openapi(version="3.0", cookies=True)):
+    for node in walk(openapi(version="3.0", cookies=True, endpoints=PROMISED)):
         if isinstance(node, dict):
             assert not {"const", "$schema", "$defs"} & node.keys()
             assert not isinstance(node.get("examples"), list)
@@ -155,7 +211,7 @@ def test_openapi_3_0_has_no_keywords_of_later_versions() -> None:
 
 @each_version
 def test_the_names_of_components_have_a_prefix(version: Version) -> None:
-    document = openapi(version=version, cookies=True)
+    document = openapi(version=version, cookies=True, endpoints=PROMISED)
     names = [name for kind in document["components"].values() for name in kind]
     assert [name for name in names if not name.startswith("Logout")] == []
     assert [name for name in names if name.startswith("LogoutLogout")] == []
@@ -177,17 +233,20 @@ def test_the_defaults_match_the_settings(make_app: MakeApp) -> None:
     )
 
 
-def test_the_operation_is_described() -> None:
-    document = openapi()
-    said = operation(document)
-    assert said["operationId"] == "logout"
+@each_endpoint
+def test_the_operation_is_described(endpoint: Endpoint) -> None:
+    document = openapi(endpoints=[endpoint])
+    said = operation(document, endpoint)
+    assert said["operationId"] == endpoint
     assert said["summary"] and said["description"]
     assert said["security"] == [{"LogoutAccessToken": []}]
     (scheme,) = document["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     assert scheme["bearerFormat"] == "JWT"
-    assert said["requestBody"]["required"] is True
-    described = {code: said["description"] for code, said in responses().items()}
+    assert said["requestBody"]["required"] is (endpoint == "logout")
+    described = {
+        code: said["description"] for code, said in responses(endpoint=endpoint).items()
+    }
     assert list(described) == ["200", "400", "401", "413", "503"]
     assert all(described.values())
 
@@ -217,12 +276,21 @@ def test_cookies_are_described(
         assert ("Set-Cookie" in said["headers"]) is (code in ("200", "401"))
 
 
+def test_cookies_of_the_other_endpoints_are_described() -> None:
+    document = openapi(cookies=True, endpoints=PROMISED)
+    said = operation(document, "logout_all")
+    assert said["security"] == operation(document)["security"]
+    assert "parameters" not in said
+    for code, response in said["responses"].items():
+        assert ("Set-Cookie" in response["headers"]) is (code in ("200", "401"))
+
+
 def test_a_document_without_headers_and_cookies_raises_an_error() -> None:
     with pytest.raises(ValueError) as info:
         openapi(headers=False)
     assert str(info.value) == (
         "Invalid headers and cookies: both are False. Expected at least one of them to be"
-        " True, because every logout needs an access token."
+        " True, because every endpoint needs an access token."
     )
 
 
@@ -245,6 +313,8 @@ def test_the_command_prints_the_requested_version(make_app: MakeApp) -> None:
     app = make_app()
     assert print_document(app) == openapi()
     assert print_document(app, "--version", "3.0") == openapi(version="3.0")
+    both = make_app(LOGOUT_ENDPOINTS=["logout_all", "logout"])
+    assert print_document(both) == openapi(endpoints=PROMISED)
     result = app.test_cli_runner().invoke(
         args=["logout", "openapi", "--version", "2.0"]
     )
@@ -330,41 +400,50 @@ def test_a_request_must_use_the_documented_schemes(
 def test_every_attribute_is_described() -> None:
     undescribed = [
         f"{model}.{name}"
-        for model, schema in openapi()["components"]["schemas"].items()
+        for model, schema in _components("3.1")["schemas"].items()
         for name, attribute in schema.get("properties", {}).items()
         if not attribute.get("description")
     ]
     assert undescribed == []
 
 
-def test_the_examples_match_the_contract() -> None:
-    documented = {name: body for name, (_, body) in examples().items()}
-    assert documented == {name: json.loads(body) for name, body in PROMISED.items()}
+@each_endpoint
+def test_the_examples_match_the_contract(endpoint: Endpoint) -> None:
+    found = examples(endpoint=endpoint)
+    promised = PROMISED[endpoint]
+    documented = {name: body for name, (_, body) in found.items()}
+    assert documented == {name: json.loads(body) for name, body in promised.items()}
 
 
 def test_every_error_code_has_an_example() -> None:
-    assert set(t.get_args(ErrorCode)) <= examples().keys()
+    found = {name for endpoint in PROMISED for name in examples(endpoint=endpoint)}
+    assert set(t.get_args(ErrorCode)) <= found
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_case
 @each_version
-def test_every_example_matches_its_schema(version: Version, case: str) -> None:
-    status, body = examples(version)[case]
-    content = responses(version)[status]["content"]["application/json"]
-    assert schema_errors(content["schema"], body, version) == []
+def test_every_example_matches_its_schema(
+    version: Version, endpoint: Endpoint, case: str
+) -> None:
+    status, body = examples(version, endpoint)[case]
+    said = responses(version, endpoint)[status]
+    schema = said["content"]["application/json"]["schema"]
+    assert schema_errors(schema, body, version) == []
     assert str(body["code"]) == status
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_case
 @each_version
 def test_real_responses_match_the_document(
-    make_app: MakeApp, version: Version, case: str
+    make_app: MakeApp, version: Version, endpoint: Endpoint, case: str
 ) -> None:
-    response = cause(make_app(MAX_CONTENT_LENGTH=20_000), case)
-    status, body = examples(version)[case]
-    assert (str(response.status_code), response.data) == (status, PROMISED[case])
+    app = make_app(MAX_CONTENT_LENGTH=20_000, LOGOUT_ENDPOINTS={endpoint})
+    response = cause(app, endpoint, case)
+    status, body = examples(version, endpoint)[case]
+    promised = PROMISED[endpoint][case]
+    assert (str(response.status_code), response.data) == (status, promised)
     assert list(response.get_json()) == ["code", "message", "data"]
-    said = responses(version)[status]
+    said = responses(version, endpoint)[status]
     content = said["content"][response.content_type]
     assert schema_errors(content["schema"], response.get_json(), version) == []
     for name, header in said["headers"].items():
@@ -388,8 +467,10 @@ def test_real_challenges_match_the_document(
     assert schema_errors(schema, f"{real} more") != []
 
 
-def test_headers_are_documented() -> None:
-    documented = {code: list(said["headers"]) for code, said in responses().items()}
+@each_endpoint
+def test_headers_are_documented(endpoint: Endpoint) -> None:
+    said = responses(endpoint=endpoint)
+    documented = {code: list(found["headers"]) for code, found in said.items()}
     assert documented == {
         "200": ["Cache-Control"],
         "400": ["Cache-Control"],
@@ -459,8 +540,37 @@ def test_the_schema_of_the_request_matches_its_validation(
         assert (errors_of == []) is is_accepted
 
 
+@pytest.mark.parametrize(
+    ("body", "is_accepted"),
+    [
+        ({}, True),
+        ({"keep_current": False}, True),
+        ({"keep_current": True, "more": 1}, True),
+        ({"keep_current": None}, False),
+        ({"keep_current": 1}, False),
+        ({"keep_current": "true"}, False),
+        ([], False),
+    ],
+)
+def test_the_schema_of_logout_all_matches_its_validation(
+    make_app: MakeApp, body: t.Any, is_accepted: bool
+) -> None:
+    app = make_app(LOGOUT_ENDPOINTS={"logout_all"})
+    access = make_pair(app, additional_claims=session_claims()).access
+    response = app.test_client().post(
+        "/auth/logout/all", headers=bearer(access), json=body
+    )
+    assert response.status_code == (200 if is_accepted else 400)
+    for version in VERSIONS:
+        errors_of = schema_errors(schema_of("LogoutAllRequest"), body, version)
+        assert (errors_of == []) is is_accepted
+
+
 def test_callers_can_change_their_document() -> None:
-    untouched = json.dumps(openapi(cookies=True))
-    for node in walk(openapi(cookies=True)):
+    def make() -> dict[str, t.Any]:
+        return openapi(cookies=True, endpoints=PROMISED)
+
+    untouched = json.dumps(make())
+    for node in walk(make()):
         node.clear()
-    assert json.dumps(openapi(cookies=True)) == untouched
+    assert json.dumps(make()) == untouched

@@ -22,6 +22,7 @@ NAMES = [
     "flask_jwt_extended.view_decorators._decode_jwt_from_headers",
     "flask_jwt_extended.view_decorators._decode_jwt_from_json",
     "flask_jwt_extended.view_decorators._decode_jwt_from_query_string",
+    "flask_jwt_extended.view_decorators._verify_token_is_fresh",
 ]
 
 

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from flask_logout import openapi
+from flask_logout.config_values import Endpoint
 
 from .tokens import bearer
 from .tokens import Pair
@@ -24,6 +25,19 @@ from .tokens import Pair
 ROOT = Path(__file__).parent.parent
 # Enough examples for each phase to reach every branch of the endpoint in a few seconds.
 MAX_EXAMPLES = 30
+
+SET_UP = "    LogoutExtension(app)"
+# Both endpoints are enabled. The upstream refuses to end every login of a user, so that the
+# access token stays valid for the next generated request.
+SET_UP_ALL = """
+    from flask_logout import ExternalAPIError
+
+    def refuse(pair):
+        if pair.refresh is None:
+            raise ExternalAPIError()
+
+    app.config["LOGOUT_ENDPOINTS"] = {"logout", "logout_all"}
+    LogoutExtension(app).upstream(refuse)"""
 
 # A schema can't describe a valid refresh token. So with a valid access token, a well-formed
 # body leads to a 400 like a malformed one, and without it, both lead to a 401. All other
@@ -34,10 +48,10 @@ headers = {headers}
 warnings = false
 
 [checks.positive_data_acceptance]
-expected-statuses = [{status}]
+expected-statuses = {statuses}
 
 [checks.negative_data_rejection]
-expected-statuses = [{status}]
+expected-statuses = {statuses}
 """
 
 
@@ -58,6 +72,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Example]:
         r'^USERNAME, PASSWORD = "(.+)", "(.+)"$', script.read_text(), re.M
     )
     assert found is not None
+    source = script.read_text()
+    assert source.count(SET_UP) == 1
+    script.write_text(source.replace(SET_UP, SET_UP_ALL))
     login = {"username": found[1], "password": found[2]}
     log = folder / "stderr"
     with (
@@ -114,14 +131,16 @@ def run(
     *options: str,
     document: dict[str, t.Any],
     access_token: str | None,
-    status: int,
+    statuses: list[int],
 ) -> str:
     """Run schemathesis with all its checks, and return its output."""
     headers = "{}"
     if access_token is not None:
         headers = f'{{ Authorization = "Bearer {access_token}" }}'
     config, described = folder / "schemathesis.toml", folder / "openapi.json"
-    config.write_text(CONFIG.format(url=example.url, headers=headers, status=status))
+    config.write_text(
+        CONFIG.format(url=example.url, headers=headers, statuses=statuses)
+    )
     described.write_text(json.dumps(document))
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
     command += ["run", str(described), "--checks", "all", "--no-color", *options]
@@ -133,20 +152,34 @@ def run(
     return result.stdout
 
 
-@pytest.mark.parametrize(("is_logged_in", "status"), [(True, 400), (False, 401)])
+@pytest.mark.parametrize(
+    ("is_logged_in", "endpoints", "statuses"),
+    [
+        (True, ["logout"], [400]),
+        # Whether the upstream or the validation rejects a request, the status is 400.
+        (True, ["logout_all"], [200, 400]),
+        (False, ["logout", "logout_all"], [401]),
+    ],
+)
 def test_all_generated_requests_get_documented_responses(
-    example: Example, tmp_path: Path, is_logged_in: bool, status: int
+    example: Example,
+    tmp_path: Path,
+    is_logged_in: bool,
+    endpoints: list[Endpoint],
+    statuses: list[int],
 ) -> None:
     pair = log_in(example)
     said = run(
         tmp_path,
         example,
         f"--max-examples={MAX_EXAMPLES}",
-        document=openapi(),
+        document=openapi(endpoints=endpoints),
         access_token=pair.access if is_logged_in else None,
-        status=status,
+        statuses=statuses,
     )
     assert re.search(r"✅ Examples\n.*✅ Coverage\n.*✅ Fuzzing", said)
+    is_accepted = '"POST /auth/logout/all HTTP/1.1" 200' in example.log.read_text()
+    assert is_accepted or 200 not in statuses
     assert get_status(example, pair.access) == 200
 
 
@@ -166,7 +199,7 @@ def test_the_documented_request_logs_out(example: Example, tmp_path: Path) -> No
         "--phases=examples",
         document=document,
         access_token=pair.access,
-        status=200,
+        statuses=[200],
     )
     assert "✅ Examples" in said
     # The check "ignored_auth" also sends it without a token and with an invalid one.

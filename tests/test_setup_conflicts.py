@@ -33,13 +33,15 @@ with warnings.catch_warnings():
     import flask_restx
 
 
-def shadowed(endpoint: str, path: str = "/auth/logout") -> str:
+def shadowed(
+    endpoint: str, path: str = "/auth/logout", *, call: str = "logout.log_out()"
+) -> str:
     """Return the message about two routes with the same URL."""
     return (
         f"Two routes handle POST {path}: that of Flask-Logout, and the endpoint"
         f" '{endpoint}' of this app. Flask calls only one of them. Remove your route or"
-        " change LOGOUT_URL_PREFIX. To keep your route, set LOGOUT_ENDPOINTS = set() and"
-        " call logout.log_out() in it."
+        " change LOGOUT_URL_PREFIX. To keep your route, remove the name of the other one"
+        f" from LOGOUT_ENDPOINTS and call {call} in yours."
     )
 
 
@@ -115,6 +117,42 @@ def test_a_blueprint_route_with_the_endpoints_url_is_rejected(bare: Flask) -> No
     bare.register_blueprint(auth)
     set_up(bare)
     assert_rejected(bare, shadowed("auth.leave", "/logout"))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_route_with_the_url_of_another_endpoint_is_rejected(
+    bare: Flask, is_first: bool
+) -> None:
+    bare.config["LOGOUT_ENDPOINTS"] = {"logout", "logout_all"}
+
+    def add(app: Flask) -> None:
+        app.add_url_rule("/auth/logout/all", "own", goodbye, methods=["POST"])
+
+    for step in [add, set_up] if is_first else [set_up, add]:
+        step(bare)
+    call = "logout.log_out_everywhere()"
+    assert_rejected(bare, shadowed("own", "/auth/logout/all", call=call))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_the_name_of_a_placeholder_does_not_matter(bare: Flask, is_first: bool) -> None:
+    bare.config["LOGOUT_ENDPOINTS"] = {"logout"}
+    rules = [("/auth/things/<key>", "own"), ("/auth/things/<id>", "logout.things")]
+    set_up(bare)
+    for rule, endpoint in rules if is_first else rules[::-1]:
+        bare.add_url_rule(rule, endpoint, goodbye, methods=["DELETE"])
+    with pytest.raises(ConfigError) as caught:
+        bare.test_client().get("/")
+    message = shadowed(
+        "own", "/auth/things/<id>", call="the methods of LogoutExtension"
+    )
+    assert str(caught.value) == message.replace("POST", "DELETE")
+
+
+def test_a_disabled_endpoint_has_no_conflicts(bare: Flask) -> None:
+    bare.add_url_rule("/auth/logout/all", "own", goodbye, methods=["POST"])
+    set_up(bare)
+    assert find_problems(bare) == {}
 
 
 def test_similar_routes_are_accepted(bare: Flask) -> None:

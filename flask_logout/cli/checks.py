@@ -66,7 +66,7 @@ def check_hook(service: LogoutService) -> str | None:
 
 
 def check_route(service: LogoutService) -> str | None:
-    """Check that no other route of the app has the URL of the logout endpoint."""
+    """Check that no other route of the app has the URL of an endpoint."""
     return setup_conflicts.problem_of_route(current_app)
 
 
@@ -191,21 +191,23 @@ def check_audit_log(service: LogoutService) -> str | None:
 
 def check_cookies(service: LogoutService) -> str | None:
     """Check that browsers send the token cookies to the endpoint."""
-    if not (config.jwt_in_cookies and service.settings.endpoints):
+    prefix, endpoints = service.settings.url_prefix, service.settings.endpoints
+    if not (config.jwt_in_cookies and endpoints & {"logout", "logout_all"}):
         return None
-    prefix = service.settings.url_prefix
-    paths = {
-        "JWT_ACCESS_COOKIE_PATH": config.access_cookie_path,
-        "JWT_REFRESH_COOKIE_PATH": config.refresh_cookie_path,
-    }
-    wrong = {x: y for x, y in paths.items() if not _covers(y, f"{prefix}/logout")}
+    url = f"{prefix}/logout"
+    paths = {"JWT_ACCESS_COOKIE_PATH": config.access_cookie_path}
+    if "logout" in endpoints:
+        paths["JWT_REFRESH_COOKIE_PATH"] = config.refresh_cookie_path
+    else:
+        url += "/all"
+    wrong = {x: y for x, y in paths.items() if not _covers(y, url)}
     if not wrong:
         return None
     values = " and ".join(f"{name} is {path!r}" for name, path in wrong.items())
     choice = f" or to {prefix!r}" if prefix else ""
     return (
-        f"{values}, so browsers don't send the cookie to {prefix}/logout and logging out"
-        f" fails. Set it to '/'{choice}."
+        f"{values}, so browsers don't send the cookie to {url} and logging out fails. Set"
+        f" it to '/'{choice}."
     )
 
 

@@ -180,9 +180,9 @@ def _check(service: LogoutService, /) -> None:
 @version_option
 @pass_service
 def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> None:
-    """Print the OpenAPI document of the endpoint, as JSON.
+    """Print the OpenAPI document of the endpoints, as JSON.
 
-    The document follows the settings of the app, such as LOGOUT_URL_PREFIX and
+    The document follows the settings of the app, such as LOGOUT_ENDPOINTS and
     JWT_TOKEN_LOCATION.
     """
     settings = service.settings
@@ -192,6 +192,7 @@ def _openapi(service: LogoutService, /, version: t.Literal["3.0", "3.1"]) -> Non
         )
     document = openapi(
         version=version,
+        endpoints=settings.endpoints,
         url_prefix=settings.url_prefix,
         max_token_length=settings.max_token_length,
         require_refresh_token=settings.require_refresh_token,

@@ -10,9 +10,9 @@ from datetime import datetime
 import click
 
 from .. import clock
+from ..purging import PURGE_BATCH
+from ..purging import purge_in_batches
 from ..service import LogoutService
-from ..service import PURGE_BATCH
-from ..service import purge_in_batches
 from ..stores import Store
 from ..stores.sessions import SessionStore
 from . import checks

@@ -61,7 +61,7 @@ def end_session(sid: str) -> Response:
     :returns: the documented 200 response, or 404 if the caller has no such session.
     """
     check_loader(current_app)
-    claims = verify_access(needs_fresh=get_service().settings.require_fresh)
+    claims = verify_access(fresh=get_service().settings.require_fresh)
     owner = owner_of(claims)
     if not _get_sessions().end(owner, sid):
         return make_json_response(NotFound())
