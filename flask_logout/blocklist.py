@@ -18,7 +18,7 @@ from .exceptions import ConfigError
 from .jwt_extended import blocklist_loader_of
 from .jwt_extended import is_default_loader
 from .jwt_extended import Loader
-from .service import current_app_object
+from .purging import current_app_object
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService

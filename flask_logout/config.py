@@ -12,7 +12,6 @@ from pydantic import BeforeValidator
 from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from .config_errors import explain_invalid
 from .config_errors import PREFIX
@@ -29,7 +28,6 @@ from .config_values import LongDuration
 from .config_values import LONGEST
 from .config_values import Number
 from .config_values import show
-from .config_values import show_type
 from .exceptions import ConfigError
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 

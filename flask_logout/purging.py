@@ -35,7 +35,7 @@ def purge_in_batches(store: Store | SessionStore) -> t.Iterator[int]:
     """Delete the expired records of a store of the current app, in batches.
 
     :param store: the store of revocations or of sessions.
-    :yields: the size of each batch.
+    :yields int: the size of each batch.
     """
     pause_at = time.monotonic() + PURGE_BURST
     while True:

@@ -24,11 +24,11 @@ from .keys import make_key
 from .keys import user_keys
 from .minting import Plan
 from .minting import TokenPair
+from .purging import current_app_object
 from .rotation import judge
 from .rotation import Policy
 from .rotation import REJECTED
 from .rotation import Session
-from .service import current_app_object
 from .service import get_service
 from .session_records import describe
 from .session_records import key_of
