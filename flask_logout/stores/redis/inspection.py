@@ -47,7 +47,8 @@ class RedisInspection:
 
     def clear(self) -> None:
         for node, names in scan(self._client, self._names):
-            self._client.run_on(node, [("UNLINK", name) for name in names])
+            ours = [x for x in names if not self._names.is_of_sessions(x)]
+            self._client.run_on(node, [("UNLINK", x) for x in ours])
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         # SCAN may return a key twice while the database grows.

@@ -66,15 +66,15 @@ class Names:
 
     def is_session(self, name: bytes) -> bool:
         """Check whether a name that matches the pattern is that of a session."""
-        return self._is_marked(name, _SESSION)
+        return self._has_mark(name, _SESSION)
 
-    def is_sessions_of(self, name: bytes) -> bool:
-        """Check whether a name that matches the pattern is that of a set of sessions."""
-        return self._is_marked(name, _SESSIONS_OF_USER)
+    def is_of_sessions(self, name: bytes) -> bool:
+        """Check whether a name that matches the pattern is used for sessions only."""
+        return self._has_mark(name, _SESSION, _SESSIONS_OF_USER)
 
-    def _is_marked(self, name: bytes, mark: bytes) -> bool:
+    def _has_mark(self, name: bytes, *marks: bytes) -> bool:
         start = -KEY_SIZE - 1
-        return len(name) == self._size + 1 and name[start:-KEY_SIZE] == mark
+        return len(name) == self._size + 1 and name[start:-KEY_SIZE] in marks
 
     def key_in(self, name: bytes) -> bytes | None:
         """Return the revocation key in a name, or ``None`` if it names something else.

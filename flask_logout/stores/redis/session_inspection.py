@@ -35,12 +35,8 @@ class RedisSessionInspection:
 
     def clear(self) -> None:
         for node, names in scan(self._client, self._names):
-            commands = [
-                ("UNLINK", x)
-                for x in names
-                if self._names.is_session(x) or self._names.is_sessions_of(x)
-            ]
-            self._client.run_on(node, commands)
+            ours = [x for x in names if self._names.is_of_sessions(x)]
+            self._client.run_on(node, [("UNLINK", x) for x in ours])
 
     def count(self, now: datetime) -> SessionTally:
         # SCAN may return a key twice while the database grows.

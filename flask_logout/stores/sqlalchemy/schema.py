@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from .dialects import DIALECTS
 from .engine import OwnEngine
 
-# The attributes of a reflected text type on MySQL.
-_COLLATION = re.compile(r" (CHARACTER SET|COLLATE) .*")
+# The attributes of a reflected text type on MySQL, and the display width of an integer.
+_ATTRIBUTES = re.compile(r" (CHARACTER SET|COLLATE) .*|(?<=BIGINT)\(\d+\)")
 
 
 def create_table(table: sa.Table, engine: OwnEngine) -> str:
@@ -105,5 +105,5 @@ def _spell(
 ) -> str:
     if isinstance(kind, sa.types.NullType):
         return "an unknown type"
-    spelled = _COLLATION.sub("", kind.compile(dialect=dialect))
+    spelled = _ATTRIBUTES.sub("", kind.compile(dialect=dialect))
     return spelled if nullable else f"{spelled} NOT NULL"
