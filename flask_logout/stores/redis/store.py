@@ -11,6 +11,7 @@ from types import EllipsisType
 
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
 from ...revocation import merge
 from ...revocation import Revocation
 from ...revocation import storable
@@ -98,7 +99,7 @@ class RedisStore:
             is_new = run(*self._script(slot, [revocation], {})) is None
         except OutcomeUnknownError:
             # If it has been written nevertheless, the retry finds it.
-            return self._keep(slot, [revocation])
+            return self._retry(slot, [revocation])
         if is_new and self._replicas:
             self._wait(slot, [revocation])
         return is_new
@@ -176,6 +177,12 @@ class RedisStore:
         if self._replicas:
             self._wait(slot, revocations)
         return True
+
+    def _retry(self, slot: int, revocations: t.Sequence[Revocation]) -> bool:
+        try:
+            return self._keep(slot, revocations)
+        except StoreUnavailableError as e:
+            raise OutcomeUnknownError(str(e)) from e
 
     def _script(
         self,
