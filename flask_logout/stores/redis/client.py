@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from redis.exceptions import BusyLoadingError
+from redis.exceptions import ClusterError
 from redis.exceptions import ResponseError
 
 from ...exceptions import OutcomeUnknownError
@@ -214,7 +215,8 @@ class Client:
         """Distinguish a write that was rejected from one that wasn't acknowledged."""
         try:
             yield
-        except (ResponseError, BusyLoadingError) as e:
+        except (ResponseError, BusyLoadingError, ClusterError) as e:
+            # ClusterError means that every server has redirected the command.
             raise StoreUnavailableError(self._explain(e)) from e
         except Exception as e:
             raise OutcomeUnknownError(self._explain(e)) from e

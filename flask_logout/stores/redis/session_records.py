@@ -19,6 +19,7 @@ Field = t.Union[bytes, str, int]
 _TEXTS = ("sid", "subject", "user_agent", "ip_address", "label")
 _KEYS = ("any_issuer_key", "subject_key")
 _NUMBERS = ("generation", "parent")
+_REQUIRED = ("sid", "generation", "created_at", "last_seen_at")
 _INSTANTS = ("created_at", "expires_at", "kept_until")
 
 
@@ -55,6 +56,8 @@ def decode_session(key: bytes, fields: t.Sequence[bytes]) -> Session:
         values |= {x: _to_number(row.get(x)) for x in _NUMBERS}
         for x in (*_INSTANTS, "last_seen_at"):
             values[x] = to_instant(_to_number(row.get(x)))
+        if any(values[x] is None for x in _REQUIRED):
+            raise ValueError
         return Session(key=key, **values)
     except (KeyError, OverflowError, ValueError) as e:
         raise StoreUnavailableError(FOREIGN) from e

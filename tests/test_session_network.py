@@ -1,10 +1,11 @@
-"""Answers about sessions that get lost between a store and the app."""
+"""The round trips of stores of sessions, and answers that get lost."""
 
 from __future__ import annotations
 
 import math
 import typing as t
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.infrastructure
 
 KINDS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql", "redis"]
 CUTS = ["requests", "replies"]
+WARM = 8
 # Shorter than what a repetition can take.
 SHORT = SECOND / 100
 NEVER = 0 * SECOND
@@ -64,6 +66,30 @@ def cut(proxy: Proxy, what: str, times: float = 1) -> t.Iterator[None]:
     getattr(proxy, f"cut_{what}")(times)
     yield
     proxy.heal()
+
+
+@pytest.mark.parametrize("grace", [NEVER, GRACE])
+def test_each_method_takes_one_round_trip(reached: Reached, grace: t.Any) -> None:
+    stores, proxy = reached
+    store = stores.sessions(grace)
+    trips: list[int] = []
+
+    def count(work: t.Callable[[], object]) -> None:
+        proxy.reset()
+        work()
+        trips.append(proxy.round_trips)
+
+    # Drivers prepare a statement after some executions, which takes another round trip.
+    for number in range(WARM):
+        session = make_session(f"{number}")
+        trips.clear()
+        count(partial(store.start, session))
+        count(partial(rotate, store, session, 0))
+        count(partial(store.find, session.key, subject="ada"))
+        count(partial(list_all, store))
+        count(partial(store.end, end_of(session), session.subject_key))
+        count(partial(store.revoke_once, end_of(make_session(f"new {number}"))))
+    assert trips == [1] * 6
 
 
 @pytest.mark.parametrize("what", CUTS)
@@ -194,7 +220,8 @@ def test_a_cluster_repeats_a_rotation_only_within_the_grace_period(
                     rotate(store, session, 2 * number)
             # A server that stops has an unknown or a known outcome, never a wrong one.
             nodes[1].stop()
-            store, outcomes = stores.sessions(NEVER), set()
+            store = stores.sessions(NEVER)
+            outcomes: set[str] = set()
             for number, subject in names.items():
                 session = make_session(f"new {number}", subject=subject)
                 try:
