@@ -108,14 +108,18 @@ def database_url(server: sa.URL | None, tmp_path: Path) -> t.Iterator[str]:
 
 
 class new_database:
-    """A context manager that creates a new database, and drops it afterwards."""
+    """A context manager that creates a new database, and drops it afterwards.
 
-    def __init__(self, driver: str) -> None:
+    :param options: the end of the statement that creates it.
+    """
+
+    def __init__(self, driver: str, options: str = "") -> None:
+        self._options = options
         self._url = server_url(driver)
         self._name = f"flask_logout_{uuid4().hex[:12]}"
 
     def __enter__(self) -> sa.URL:
-        self._run(f"CREATE DATABASE {self._name}")
+        self._run(f"CREATE DATABASE {self._name} {self._options}")
         return self._url.set(database=self._name)
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 
 import redis
+from redis.crc import key_slot
 
 from .conftest import REDIS_URL
 from .programs import find_program
@@ -122,6 +123,38 @@ def cluster(directory: Path, replicas: int = 0) -> t.Iterator[list[Server]]:
 def cluster_url(node: Server) -> str:
     """Return the URL of a Cluster, with the address of one of its servers."""
     return f"redis+cluster://127.0.0.1:{node.port}"
+
+
+@contextmanager
+def moving(nodes: t.Sequence[Server], slot: int, pattern: str) -> t.Iterator[None]:
+    """Move a slot to another server. During the block, half of its keys have moved.
+
+    :param pattern: a pattern that matches the names of all keys in the slot.
+    """
+    with ExitStack() as stack:
+        clients = [stack.enter_context(node.client()) for node in nodes]
+        ids = [client.execute_command("CLUSTER MYID").decode() for client in clients]
+        count = "CLUSTER COUNTKEYSINSLOT"
+        source = next(
+            i for i, x in enumerate(clients) if x.execute_command(count, slot)
+        )
+        target = (source + 1) % len(nodes)
+
+        def migrate(most: int) -> None:
+            # redis-py can't decode the names from GETKEYSINSLOT unless they are UTF-8.
+            held = clients[source].keys(pattern)
+            names = [name for name in held if key_slot(name) == slot][:most]
+            place = ("127.0.0.1", nodes[target].port, "", 0, 5000)
+            clients[source].execute_command("MIGRATE", *place, "KEYS", *names)
+
+        set_slot = ("CLUSTER SETSLOT", slot)
+        clients[target].execute_command(*set_slot, "IMPORTING", ids[source])
+        clients[source].execute_command(*set_slot, "MIGRATING", ids[target])
+        migrate(2)
+        yield
+        migrate(10_000)
+        for client in (clients[target], clients[source], *clients):
+            client.execute_command(*set_slot, "NODE", ids[target])
 
 
 @contextmanager

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import typing as t
-from contextlib import contextmanager
-from contextlib import ExitStack
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -27,6 +25,7 @@ from .conftest import MakeApp
 from .proxy import free_port
 from .proxy import Proxy
 from .redis_servers import cluster
+from .redis_servers import moving
 from .redis_servers import running_url
 from .redis_servers import Server
 from .redis_servers import watched
@@ -149,7 +148,7 @@ def test_nothing_is_missed_while_slots_are_moved(
         for slot, keys in sorted(keys_by_slot(nodes).items())[:8]:
             theirs = [x for x in made if x.key in keys]
             added = [revocation(x.key.hex(), subject=x.subject) for x in theirs]
-            with moving(nodes, slot):
+            with moving(nodes, slot, "logout_revocation:*"):
                 answered += sum(is_found(store, x) for x in theirs)
                 stored = [x for x in added if is_stored(store, x)]
                 answered += len(stored)
@@ -186,35 +185,6 @@ def is_stored(store: RedisStore, made: Revocation) -> bool:
     except StoreUnavailableError:
         return False
     return True
-
-
-@contextmanager
-def moving(nodes: t.Sequence[Server], slot: int) -> t.Iterator[None]:
-    """Move a slot to another server. During the block, half of its keys have moved."""
-    with ExitStack() as stack:
-        clients = [stack.enter_context(node.client()) for node in nodes]
-        ids = [client.execute_command("CLUSTER MYID").decode() for client in clients]
-        count = "CLUSTER COUNTKEYSINSLOT"
-        source = next(
-            i for i, x in enumerate(clients) if x.execute_command(count, slot)
-        )
-        target = (source + 1) % len(nodes)
-
-        def migrate(most: int) -> None:
-            # redis-py can't decode the names from GETKEYSINSLOT unless they are UTF-8.
-            held = clients[source].keys("logout_revocation:*")
-            names = [name for name in held if key_slot(name) == slot][:most]
-            place = ("127.0.0.1", nodes[target].port, "", 0, 5000)
-            clients[source].execute_command("MIGRATE", *place, "KEYS", *names)
-
-        set_slot = ("CLUSTER SETSLOT", slot)
-        clients[target].execute_command(*set_slot, "IMPORTING", ids[source])
-        clients[source].execute_command(*set_slot, "MIGRATING", ids[target])
-        migrate(2)
-        yield
-        migrate(10_000)
-        for client in (clients[target], clients[source], *clients):
-            client.execute_command(*set_slot, "NODE", ids[target])
 
 
 def test_two_apps_in_one_database_are_independent(

@@ -5,20 +5,23 @@ from __future__ import annotations
 import typing as t
 from contextlib import contextmanager
 from datetime import timedelta
-from hashlib import sha1
+from functools import partial
 
 from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as DeadConnectionError
-from redis.exceptions import NoScriptError
+from redis.exceptions import ClusterError
 from redis.exceptions import ResponseError
 
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
 from ..forking import OncePerProcess
+from .commands import Command
+from .commands import evaluate
+from .commands import execute_once
+from .commands import fetch
+from .commands import reach
+from .commands import run_all
 from .connections import make_client
 from .url import read_url
-
-Command = tuple[t.Any, ...]
 
 
 class Client:
@@ -37,7 +40,7 @@ class Client:
         self._seconds = timeout.total_seconds() / (4 if self.is_cluster else 1)
         self._client: t.Any = None
         self._ready = OncePerProcess(self._set_up)
-        self._patience = timeout.total_seconds()
+        self.timeout = timeout
 
     def run(self, commands: t.Sequence[Command]) -> list[t.Any]:
         """Run commands in one round trip. In a Cluster, each node gets one, in parallel.
@@ -47,7 +50,7 @@ class Client:
         :raises StoreUnavailableError: Redis didn't reply, or replied with an error.
         """
         with self.explained():
-            return _run(self._get(), commands)
+            return run_all(self._get(), commands)
 
     def fetch(self, names: t.Sequence[t.Sequence[bytes]]) -> list[list[bytes | None]]:
         """Fetch values with MGET, at a lower cost than :meth:`run`.
@@ -59,12 +62,12 @@ class Client:
         if self.is_cluster:
             return self.run([("MGET", *slot) for slot in names])
         with self.explained():
-            return [_fetch(self._get().connection_pool, slot) for slot in names]
+            return [fetch(self._get().connection_pool, slot) for slot in names]
 
     def run_script(
         self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
     ) -> t.Any:
-        """Run a script, and load it if the server doesn't have it.
+        """Run a script that writes, and load it if the server doesn't have it.
 
         :param script: an idempotent script, in Lua. It may be retried.
         :param keys: the names of the keys that it uses, all in one slot.
@@ -73,16 +76,45 @@ class Client:
         :raises OutcomeUnknownError: the script was sent, but Redis didn't reply.
         :raises StoreUnavailableError: Redis can't be reached, or rejected the script.
         """
-        digest = sha1(script.encode(), usedforsecurity=False).hexdigest()
-        operands = (len(keys), *keys, *arguments)
-        with self.explained():
-            client = self._get()
-            _reach(self._client_of(keys[0]))
+        client = self._get_for(keys[0])
         with self._writing():
-            try:
-                return client.execute_command("EVALSHA", digest, *operands)
-            except NoScriptError:
-                return client.execute_command("EVAL", script, *operands)
+            return evaluate(client.execute_command, script, keys, arguments)
+
+    def run_script_once(
+        self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
+    ) -> t.Any:
+        """Run a script that must not be retried if Redis may have run it.
+
+        :param script: a script, in Lua.
+        :param keys: the names of the keys that it uses, all in one slot.
+        :param arguments: the other arguments.
+        :returns: the return value of the script.
+        :raises OutcomeUnknownError: the script was sent, but Redis didn't reply.
+        :raises StoreUnavailableError: Redis can't be reached, or rejected the script.
+        """
+        client = self._get_for(keys[0])
+        if self.is_cluster:
+            # redis-py follows redirections, but it doesn't retry if it is given a node.
+            node = client.get_node_from_key(keys[0])
+            execute = partial(client.execute_command, target_nodes=node)
+        else:
+            execute = partial(execute_once, client.connection_pool)
+        with self._writing():
+            return evaluate(execute, script, keys, arguments)
+
+    def query_script(
+        self, script: str, keys: t.Sequence[bytes], arguments: t.Sequence[t.Any]
+    ) -> t.Any:
+        """Run a script whose writes don't matter to the caller.
+
+        :param script: an idempotent script, in Lua. It may be retried.
+        :param keys: the names of the keys that it uses, all in one slot.
+        :param arguments: the other arguments.
+        :returns: the return value of the script.
+        :raises StoreUnavailableError: Redis didn't reply, or replied with an error.
+        """
+        with self.explained():
+            return evaluate(self._get().execute_command, script, keys, arguments)
 
     def wait_for_replicas(
         self, names: t.Sequence[bytes], marker: bytes, replicas: int
@@ -99,7 +131,7 @@ class Client:
         milliseconds = max(1, round(800 * self._seconds))
         try:
             with self.explained():
-                values, _, acknowledged = _run(
+                values, _, acknowledged = run_all(
                     self._client_of(marker),
                     [
                         ("MGET", *names),
@@ -139,7 +171,7 @@ class Client:
             client = self._get()
             if self.is_cluster:
                 client = client.get_redis_connection(client.get_node(node_name=name))
-            return _run(client, commands)
+            return run_all(client, commands)
 
     def close(self) -> None:
         """Close every connection. The next use opens new ones."""
@@ -159,11 +191,18 @@ class Client:
             raise StoreUnavailableError(self._explain(e)) from e
 
     def _get(self) -> t.Any:
-        self._ready(self._patience)
+        self._ready(self.timeout.total_seconds())
         return self._client
 
     def _set_up(self) -> None:
         self._client = make_client(self._address, self._seconds)
+
+    def _get_for(self, name: bytes) -> t.Any:
+        """Return the client, which is connected to the server of a key."""
+        with self.explained():
+            # So a later failure means that the command was sent.
+            reach(self._client_of(name))
+            return self._get()
 
     def _client_of(self, name: bytes) -> t.Any:
         client = self._get()
@@ -176,7 +215,8 @@ class Client:
         """Distinguish a write that was rejected from one that wasn't acknowledged."""
         try:
             yield
-        except (ResponseError, BusyLoadingError) as e:
+        except (ResponseError, BusyLoadingError, ClusterError) as e:
+            # ClusterError means that every server has redirected the command.
             raise StoreUnavailableError(self._explain(e)) from e
         except Exception as e:
             raise OutcomeUnknownError(self._explain(e)) from e
@@ -185,45 +225,3 @@ class Client:
         # The message of an error must not contain the arguments of the command.
         first_line = (str(error).splitlines() or [""])[0].partition(", with args")[0]
         return f"{self.place}: {type(error).__name__}: {first_line}"
-
-
-def _reach(client: t.Any) -> None:
-    """Connect, so that a later failure means that the command was sent."""
-    pool = client.connection_pool
-    pool.release(pool.get_connection())
-
-
-def _run(client: t.Any, commands: t.Sequence[Command]) -> list[t.Any]:
-    if len(commands) == 1:
-        return [client.execute_command(*commands[0])]
-    with client.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)
-        # An error that the pipeline raises itself would contain the command.
-        answers: list[t.Any] = pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
-def _fetch(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
-    """Run MGET without redis-py's hooks, which take half of the time."""
-    try:
-        return _fetch_once(pool, names)
-    except DeadConnectionError:
-        return _fetch_once(pool, names)
-
-
-def _fetch_once(pool: t.Any, names: t.Sequence[bytes]) -> list[bytes | None]:
-    connection = pool.get_connection()
-    values: list[bytes | None] | None = None
-    try:
-        connection.send_command("MGET", *names)
-        values = t.cast("list[bytes | None]", connection.read_response())
-    finally:
-        if values is None:
-            # Discard it: the next borrower would read the stale reply.
-            connection.disconnect()
-        pool.release(connection)
-    return values

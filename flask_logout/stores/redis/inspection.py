@@ -46,8 +46,9 @@ class RedisInspection:
         return f"Nothing to create: {self.place} needs no table."
 
     def clear(self) -> None:
-        for node, names in self._pages():
-            self._client.run_on(node, [("UNLINK", name) for name in names])
+        for node, names in scan(self._client, self._names):
+            ours = [x for x in names if not self._names.is_of_sessions(x)]
+            self._client.run_on(node, [("UNLINK", x) for x in ours])
 
     def count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         # SCAN may return a key twice while the database grows.
@@ -77,7 +78,7 @@ class RedisInspection:
 
     def _count_kinds(self, now: datetime) -> dict[Kind, Tally]:
         tallies = {kind: Tally() for kind in KINDS}
-        for node, names in self._pages():
+        for node, names in scan(self._client, self._names):
             keys = [
                 (name, key)
                 for name in names
@@ -93,22 +94,6 @@ class RedisInspection:
             for x in found:
                 tallies[x.kind] = _count(tallies[x.kind], x, now)
         return tallies
-
-    def _pages(self) -> t.Iterator[tuple[str, list[bytes]]]:
-        for node in self._client.names_of_nodes():
-            position = None
-            while position != 0:
-                command = (
-                    "SCAN",
-                    position or 0,
-                    "MATCH",
-                    self._names.pattern,
-                    "COUNT",
-                    _PAGE,
-                )
-                ((position, names),) = self._client.run_on(node, [command])
-                if names:
-                    yield node, names
 
     def _problems_of(self, node: str) -> t.Iterator[str]:
         memory, persistence, replication = self._client.run_on(
@@ -156,6 +141,21 @@ class RedisInspection:
                 f" snapshot. {remedy}"
             )
         return f"nothing is stored on disk, so a restart loses every logout. {remedy}"
+
+
+def scan(client: Client, names: Names) -> t.Iterator[tuple[str, list[bytes]]]:
+    """Read the names of all keys of an app, page by page. A name may occur twice.
+
+    :param names: the names of the app's keys.
+    :returns: an iterator over the names of a server, and of keys on it.
+    """
+    for node in client.names_of_nodes():
+        position = None
+        while position != 0:
+            command = ("SCAN", position or 0, "MATCH", names.pattern, "COUNT", _PAGE)
+            ((position, found),) = client.run_on(node, [command])
+            if found:
+                yield node, found
 
 
 def log_problems(inspection: Inspection) -> None:

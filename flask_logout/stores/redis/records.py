@@ -12,10 +12,18 @@ from ...exceptions import StoreUnavailableError
 from ...keys import KEY_SIZE
 from ...revocation import Revocation
 
+FOREIGN = (
+    "Redis has a key that starts with LOGOUT_TABLE_NAME but was not written by"
+    " Flask-Logout. Change LOGOUT_TABLE_NAME or use another Redis database"
+)
+"""The message of the error if another program has written a value."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 # The number of digits of the microseconds since 1970, from 2001 to 2286.
 _CLOCK_SIZE = 16
+# What precedes a key in the names of other keys than those of revocations.
+_SESSION, _SESSIONS_OF_USER = b"s", b"u"
 
 
 class Names:
@@ -40,6 +48,34 @@ class Names:
         # A Cluster chooses the server by the part between the braces.
         return b"%b%02d}%b" % (self._start, slot, tail)
 
+    def make_session(self, slot: int, key: bytes) -> bytes:
+        """Make the name of a session.
+
+        :param slot: the slot of its user.
+        :param key: the key of the session.
+        """
+        return self.make(slot, _SESSION + key)
+
+    def make_sessions_of(self, slot: int, subject_key: bytes) -> bytes:
+        """Make the name of the sorted set of the sessions of a user.
+
+        :param slot: the slot of the user.
+        :param subject_key: the key of the user.
+        """
+        return self.make(slot, _SESSIONS_OF_USER + subject_key)
+
+    def is_session(self, name: bytes) -> bool:
+        """Check whether a name that matches the pattern is that of a session."""
+        return self._has_mark(name, _SESSION)
+
+    def is_of_sessions(self, name: bytes) -> bool:
+        """Check whether a name that matches the pattern is used for sessions only."""
+        return self._has_mark(name, _SESSION, _SESSIONS_OF_USER)
+
+    def _has_mark(self, name: bytes, *marks: bytes) -> bool:
+        start = -KEY_SIZE - 1
+        return len(name) == self._size + 1 and name[start:-KEY_SIZE] in marks
+
     def key_in(self, name: bytes) -> bytes | None:
         """Return the revocation key in a name, or ``None`` if it names something else.
 
@@ -56,10 +92,10 @@ def encode(revocation: Revocation) -> bytes:
     spared = revocation.spared_session
     values = (
         revocation.kind,
-        _to_number(revocation.expires_at),
-        _to_number(revocation.cutoff),
+        to_number(revocation.expires_at),
+        to_number(revocation.cutoff),
         None if spared is None else spared.hex(),
-        _to_number(revocation.spared_after),
+        to_number(revocation.spared_after),
         revocation.subject,
         revocation.token_id,
         revocation.reason,
@@ -82,21 +118,18 @@ def decode(key: bytes, value: bytes) -> Revocation:
         return Revocation(
             key,
             kind,
-            _to_instant(expires_at),
-            cutoff=_to_instant(cutoff),
+            to_instant(expires_at),
+            cutoff=to_instant(cutoff),
             spared_session=None if spared is None else bytes.fromhex(spared),
-            spared_after=_to_instant(spared_after),
+            spared_after=to_instant(spared_after),
             subject=subject,
             token_id=token_id,
             reason=reason,
             actor=actor,
-            revoked_at=_to_instant(int(value[:_CLOCK_SIZE])),
+            revoked_at=to_instant(int(value[:_CLOCK_SIZE])),
         )
     except (ValueError, TypeError, OverflowError) as e:
-        raise StoreUnavailableError(
-            "Redis has a key that starts with LOGOUT_TABLE_NAME but was not written by"
-            " Flask-Logout. Change LOGOUT_TABLE_NAME or use another Redis database"
-        ) from e
+        raise StoreUnavailableError(FOREIGN) from e
 
 
 def to_milliseconds(instant: datetime) -> int:
@@ -112,9 +145,11 @@ def from_clock(time: t.Sequence[int]) -> datetime:
     return _EPOCH + timedelta(seconds=time[0], microseconds=time[1])
 
 
-def _to_number(instant: datetime | None) -> int | None:
+def to_number(instant: datetime | None) -> int | None:
+    """Convert an instant to microseconds since 1970."""
     return None if instant is None else (instant - _EPOCH) // _MICROSECOND
 
 
-def _to_instant(number: int | None) -> datetime | None:
+def to_instant(number: int | None) -> datetime | None:
+    """Convert microseconds since 1970 to an instant."""
     return None if number is None else _EPOCH + number * _MICROSECOND

@@ -11,6 +11,7 @@ from types import EllipsisType
 
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
+from ...exceptions import StoreUnavailableError
 from ...revocation import merge
 from ...revocation import Revocation
 from ...revocation import storable
@@ -23,6 +24,8 @@ from .records import decode
 from .records import encode
 from .records import Names
 from .records import to_milliseconds
+from .scripts import KEEP
+from .scripts import KEEP_OWNED
 
 if t.TYPE_CHECKING:
     from ...rotation import Policy
@@ -34,43 +37,6 @@ SLOTS = 64
 
 KEPT = timedelta(days=1)
 """How long an entry stays in the stream of changes."""
-
-# Compare and set. If the stored values are still those that the caller has seen, write
-# all revocations. Otherwise write none, and return the stored values. Write to the stream
-# first, because only that can fail.
-_KEEP = """
-local current, fields = {}, {}
-local is_as_seen = true
-for i = 1, #KEYS - 1 do
-    current[i] = redis.call('GET', KEYS[i]) or ''
-    is_as_seen = is_as_seen and current[i] == ARGV[3 * i - 1]
-    -- Readers know a key that exists already, from the stream or from their scan.
-    if current[i] == '' then
-        fields[#fields + 1] = string.sub(KEYS[i], -16)
-        fields[#fields + 1] = ''
-    end
-end
-if not is_as_seen then return current end
-local time = redis.call('TIME')
-local first = string.format('%.0f', time[1] * 1000 - ARGV[1])
-if #fields > 0 and redis.call('EXISTS', KEYS[#KEYS]) == 0 then
-    -- While this entry exists, a reader that has read no other has missed nothing.
-    redis.call('XADD', KEYS[#KEYS], '0-1', '', '')
-end
-for i = 1, #fields, 2000 do
-    -- unpack() is limited to a few thousand values per call.
-    redis.call('XADD', KEYS[#KEYS], 'MINID', '~', first, '*',
-        unpack(fields, i, math.min(i + 1999, #fields)))
-end
-local now = time[1] .. string.format('%06d', time[2])
-for i = 1, #KEYS - 1 do
-    redis.call('SET', KEYS[i], now .. ARGV[3 * i])
-    if ARGV[3 * i + 1] ~= '' then
-        redis.call('PEXPIREAT', KEYS[i], ARGV[3 * i + 1])
-    end
-end
-return false
-"""
 
 _STREAM = b"changes"
 _MARKER = b"marker"
@@ -100,23 +66,48 @@ class RedisStore:
     ) -> None:
         self.client = Client(uri, timeout)
         self._replicas = replicas
-        self._names = Names(table_name)
+        self.names = Names(table_name)
         slots = SLOTS if self.client.is_cluster else 1
-        self._prefixes = [self._names.make(slot, b"") for slot in range(slots)]
+        self._prefixes = [self.names.make(slot, b"") for slot in range(slots)]
         self._streams = [prefix + _STREAM for prefix in self._prefixes]
-        self._changes = Changes(self.client, self._names, self._streams)
+        self._changes = Changes(self.client, self.names, self._streams)
         self._has_warned = False
 
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         """Store revocations. In a Cluster, this is all or nothing for each user."""
         by_slot: dict[int, list[Revocation]] = {}
         for revocation in merge(revocations):
-            by_slot.setdefault(self._slot_of(revocation.subject), []).append(revocation)
+            by_slot.setdefault(self.slot_of(revocation.subject), []).append(revocation)
         for slot, group in by_slot.items():
             self._keep(slot, group)
 
     def remember(self, revocations: t.Sequence[Revocation]) -> None:
         """Do nothing, because every check reads the stored revocations."""
+
+    def add_owned(self, revocation: Revocation, row: bytes, owner: bytes) -> bool:
+        """Store the revocation of a session if the session belongs to a user.
+
+        :param row: the name of the session, in the slot of the revocation.
+        :param owner: the key of the user.
+        :returns: ``False`` if the session doesn't exist or belongs to another user.
+        """
+        slot = self.slot_of(revocation.subject)
+        return self._keep(slot, [revocation], (row, owner))
+
+    def add_once(self, revocation: Revocation) -> bool:
+        """Store a revocation unless there is one with its key already.
+
+        :returns: whether this call has stored it.
+        """
+        slot, run = self.slot_of(revocation.subject), self.client.run_script_once
+        try:
+            is_new = run(*self._script(slot, [revocation], {})) is None
+        except OutcomeUnknownError:
+            # If it has been written nevertheless, the retry finds it.
+            return self._retry(slot, [revocation])
+        if is_new and self._replicas:
+            self._wait(slot, [revocation])
+        return is_new
 
     def join(self, session: AppSession) -> t.NoReturn:
         raise ConfigError(
@@ -138,7 +129,7 @@ class RedisStore:
             # A query to the wrong server would find no revocation.
             raise TypeError("find() needs subject= to choose a node of a Redis Cluster")
         else:
-            prefixes = [self._prefixes[x] for x in {0, self._slot_of(subject)}]
+            prefixes = [self._prefixes[x] for x in {0, self.slot_of(subject)}]
         if not self._has_warned:
             self._has_warned = True
             log_problems(self.inspect())
@@ -165,49 +156,70 @@ class RedisStore:
         return RedisSessions(self, policy)
 
     def inspect(self) -> RedisInspection:
-        return RedisInspection(self.client, self._names, _KEEP, self._replicas)
+        return RedisInspection(self.client, self.names, KEEP, self._replicas)
 
-    def _slot_of(self, subject: str | None) -> int:
+    def slot_of(self, subject: str | None) -> int:
+        """Return the slot of the keys of a user.
+
+        :param subject: the subject of the tokens, or ``None`` if they have none.
+        """
         if subject is None or not self.client.is_cluster:
             return 0
         # Hash the truncated subject, because a revocation stores nothing else.
         octets = (storable(subject) or "").encode()
         return int.from_bytes(blake2b(octets, digest_size=8).digest(), "big") % SLOTS
 
-    def _keep(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
+    def _keep(
+        self,
+        slot: int,
+        revocations: t.Sequence[Revocation],
+        owned: tuple[bytes, bytes] | None = None,
+    ) -> bool:
         known: dict[bytes, bytes] = {}
         while pending := list(_pending(revocations, known)):
-            current = self._write(slot, pending, known)
+            script = self._script(slot, pending, known, owned)
+            current = self.client.run_script(*script)
             if current is None:
                 break
+            if current == 0:
+                return False
             known.update(zip((x.key for x in pending), current, strict=True))
         if self._replicas:
             self._wait(slot, revocations)
+        return True
 
-    def _write(
+    def _retry(self, slot: int, revocations: t.Sequence[Revocation]) -> bool:
+        try:
+            return self._keep(slot, revocations)
+        except StoreUnavailableError as e:
+            raise OutcomeUnknownError(str(e)) from e
+
+    def _script(
         self,
         slot: int,
         pending: t.Sequence[Revocation],
         known: t.Mapping[bytes, bytes],
-    ) -> list[bytes] | None:
+        owned: tuple[bytes, bytes] | None = None,
+    ) -> tuple[str, list[bytes], list[t.Any]]:
+        """Return the script that writes revocations, its keys and its arguments."""
         arguments: list[t.Any] = [KEPT // timedelta(milliseconds=1)]
         for x in pending:
             # A revocation that never expires gets no expiry.
             expires_at = to_milliseconds(x.expires_at) if x.expires_at else ""
             arguments += (known.get(x.key, b""), encode(x), expires_at)
-        names = [self._names.make(slot, x.key) for x in pending]
+        names = [self.names.make(slot, x.key) for x in pending]
         names.append(self._streams[slot])
-        return t.cast(
-            "list[bytes] | None", self.client.run_script(_KEEP, names, arguments)
-        )
+        if owned is None:
+            return KEEP, names, arguments
+        return KEEP_OWNED, [*names, owned[0]], [*arguments, owned[1]]
 
     def _wait(self, slot: int, revocations: t.Sequence[Revocation]) -> None:
         # Read the revocations back, because a primary that has just taken over may not
         # have them.
         keys = [x.key for x in revocations]
         values = self.client.wait_for_replicas(
-            [self._names.make(slot, key) for key in keys],
-            self._names.make(slot, _MARKER),
+            [self.names.make(slot, key) for key in keys],
+            self.names.make(slot, _MARKER),
             self._replicas,
         )
         stored = {key: value or b"" for key, value in zip(keys, values, strict=True)}

@@ -11,7 +11,7 @@ from .dialects import DIALECTS
 from .engine import OwnEngine
 
 # The attributes of a reflected text type on MySQL, and the display width of an integer.
-_ATTRIBUTES = re.compile(r" (CHARACTER SET|COLLATE) .*|(?<=INT)\(\d+\)")
+_ATTRIBUTES = re.compile(r" (CHARACTER SET|COLLATE) .*|(?<=BIGINT)\(\d+\)")
 
 
 def create_table(table: sa.Table, engine: OwnEngine) -> str:

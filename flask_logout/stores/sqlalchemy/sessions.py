@@ -126,8 +126,8 @@ class SQLAlchemySessions:
         return [_to_session(row) for row in rows]
 
     def end(self, revocation: Revocation, subject_key: bytes) -> bool:
-        bound = {"session_key": revocation.key, "owner": subject_key}
-        return self._write_revocation(self._end, revocation, bound)
+        condition = {"session_key": revocation.key, "owner": subject_key}
+        return self._write_revocation(self._end, revocation, condition)
 
     def revoke_once(self, revocation: Revocation) -> bool:
         return self._write_revocation(self._once, revocation, {})
@@ -178,11 +178,11 @@ class SQLAlchemySessions:
         return self._engine.write(work, self._policy.grace.total_seconds())
 
     def _write_revocation(
-        self, statement: sa.Insert, revocation: Revocation, bound: dict[str, t.Any]
+        self, statement: sa.Insert, revocation: Revocation, condition: dict[str, t.Any]
     ) -> bool:
         """Write a revocation, and return whether a row was written."""
         (fitted,) = self._revocations.texts.fit([revocation])
-        bound = bound | bind_values(vars(fitted))
+        bound = condition | bind_values(vars(fitted))
         is_lost = False
 
         def work(connection: sa.Connection) -> int:
@@ -191,12 +191,14 @@ class SQLAlchemySessions:
                 done = connection.execute(statement, bound, execution_options=_COUNT)
                 return done.rowcount
             except Exception as e:
-                # If it has been written nevertheless, the retry finds the row.
                 is_lost = is_lost or not is_answer(e, connection.dialect)
                 raise
 
         began_at = read_uptime()
-        is_written = self._engine.write(work) > 0 or is_lost
+        is_written = self._engine.write(work) > 0
+        # If the row has been written although the answer was lost, the retry of an INSERT
+        # without a condition writes nothing.
+        is_written = is_written or is_lost and not condition
         if is_written and read_uptime() - began_at > LONGEST_WRITE.total_seconds():
             # In-memory mirrors can miss a write that takes this long.
             self._revocations.add([revocation])

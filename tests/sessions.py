@@ -1,0 +1,230 @@
+"""Stores of sessions of each kind, and sessions for them."""
+
+from __future__ import annotations
+
+import typing as t
+from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from flask_logout.keys import ANY_ISSUER
+from flask_logout.keys import make_key
+from flask_logout.revocation import Revocation
+from flask_logout.rotation import Policy
+from flask_logout.rotation import Rotation
+from flask_logout.rotation import Session
+from flask_logout.stores import Store
+from flask_logout.stores.sessions import Position
+from flask_logout.stores.sessions import SessionStore
+from flask_logout.stores.sqlalchemy import open_own_database
+from flask_logout.stores.sqlalchemy.dialects import to_utc
+from flask_logout.stores.sqlalchemy.sessions import SQLAlchemySessions
+
+from .conftest import new_database
+from .redis_servers import cluster
+from .redis_servers import cluster_url
+from .redis_servers import running_url
+from .redis_servers import watched
+
+if t.TYPE_CHECKING:
+    from flask_logout.stores.redis import RedisStore
+
+NOW = datetime.now(timezone.utc).replace(microsecond=123456)
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+GRACE = 1000 * SECOND
+# Long, because a busy machine must not make a store unavailable.
+TIMEOUT = 30 * SECOND
+COVERING = [
+    make_key("subject", ANY_ISSUER, "ada"),
+    make_key("subject", None, "ada"),
+    make_key("everyone", ANY_ISSUER, None),
+    make_key("everyone", None, None),
+]
+KINDS = ["sqlite", "postgresql+psycopg", "mysql+pymysql", "redis"]
+SPREAD = [
+    pytest.param(x, marks=pytest.mark.infrastructure) for x in ("sentinel", "cluster")
+]
+
+
+class Opened:
+    """A store of revocations, with stores of sessions beside it."""
+
+    def __init__(self, revocations: Store) -> None:
+        self.revocations = revocations
+
+    def sessions(
+        self, grace: timedelta = GRACE, *, late_retry: bool = False
+    ) -> SessionStore:
+        """Open the store of sessions."""
+        raise NotImplementedError
+
+    def age(self, session: Session, by: timedelta) -> None:
+        """Simulate that time has passed since the last rotation of a session."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Delete everything."""
+        self.sessions().inspect().clear()
+        self.revocations.inspect().clear()
+
+
+class InSQL(Opened):
+    """Stores in a SQL database."""
+
+    def sessions(
+        self, grace: timedelta = GRACE, *, late_retry: bool = False
+    ) -> SQLAlchemySessions:
+        revocations = t.cast(t.Any, self.revocations)
+        return SQLAlchemySessions(revocations, Policy(grace, late_retry))
+
+    def age(self, session: Session, by: timedelta) -> None:
+        store = self.sessions()
+        engine, table = t.cast(t.Any, self.revocations).engine, store.table
+        is_it = table.c.key == session.key
+        ((before,),), _ = engine.execute(sa.select(table.c.rotated_at).where(is_it))
+        after = to_utc(before) - by
+        engine.execute(sa.update(table).where(is_it).values(rotated_at=after))
+
+
+class InRedis(Opened):
+    """Stores in Redis."""
+
+    revocations: RedisStore
+
+    def sessions(
+        self, grace: timedelta = GRACE, *, late_retry: bool = False
+    ) -> SessionStore:
+        from flask_logout.stores.redis.sessions import RedisSessions
+
+        return RedisSessions(self.revocations, Policy(grace, late_retry))
+
+    def age(self, session: Session, by: timedelta) -> None:
+        name = self.name_of(session)
+        (before,) = self.run("HGET", name, "rotated_at")
+        after = int(before) - by // timedelta(microseconds=1)
+        self.run("HSET", name, "rotated_at", after)
+
+    def name_of(self, session: Session) -> bytes:
+        """Return the name of a session."""
+        slot = self.revocations.slot_of(session.subject)
+        return self.revocations.names.make_session(slot, session.key)
+
+    def name_of_set(self, session: Session) -> bytes:
+        """Return the name of the set of the sessions of the same user."""
+        slot = self.revocations.slot_of(session.subject)
+        return self.revocations.names.make_sessions_of(slot, session.subject_key)
+
+    def run(self, *command: t.Any) -> list[t.Any]:
+        """Run a command."""
+        return self.revocations.client.run([command])
+
+
+@contextmanager
+def opened(kind: str, folder: Path) -> t.Iterator[Opened]:
+    """Open an empty store of a kind, and start its servers if necessary."""
+    with ExitStack() as stack:
+        if kind == "sqlite":
+            yield stack.enter_context(opened_sql(f"sqlite:///{folder / 'sessions.db'}"))
+        elif kind == "redis":
+            yield stack.enter_context(opened_redis(running_url()))
+        elif kind == "sentinel":
+            servers = stack.enter_context(watched(folder / "sentinel"))
+            yield stack.enter_context(opened_redis(servers.url, replicas=1))
+        elif kind == "cluster":
+            nodes = stack.enter_context(cluster(folder / "cluster"))
+            yield stack.enter_context(opened_redis(cluster_url(nodes[0])))
+        else:
+            url = stack.enter_context(new_database(kind))
+            yield stack.enter_context(opened_sql(show(url)))
+
+
+@contextmanager
+def opened_sql(url: str, timeout: timedelta = TIMEOUT) -> t.Iterator[InSQL]:
+    """Create the tables in a SQL database."""
+    store = open_own_database(
+        url, folder="", table_name="logout_revocation", timeout=timeout
+    )
+    opened = InSQL(store)
+    store.inspect().create()
+    opened.sessions().inspect().create()
+    yield opened
+    store.engine.dispose()
+
+
+@contextmanager
+def opened_redis(
+    url: str, timeout: timedelta = TIMEOUT, **options: t.Any
+) -> t.Iterator[InRedis]:
+    """Open an empty store in Redis."""
+    from flask_logout.stores.redis import RedisStore
+
+    store = RedisStore(url, timeout=timeout, table_name="with_sessions", **options)
+    opened = InRedis(store)
+    opened.clear()
+    yield opened
+    opened.clear()
+    store.client.close()
+
+
+def show(url: sa.URL) -> str:
+    """Return a URL with its password."""
+    return url.render_as_string(hide_password=False)
+
+
+def make_session(sid: str = "a", **values: t.Any) -> Session:
+    """Make a session that has just begun."""
+    subject = values.pop("subject", "ada")
+    made = Session(
+        sid,
+        subject,
+        NOW,
+        expires_at=NOW + HOUR,
+        key=make_key("session", None, sid),
+        any_issuer_key=make_key("session", ANY_ISSUER, sid),
+        subject_key=make_key("subject", None, subject),
+        kept_until=NOW + 2 * HOUR,
+    )
+    return replace(made, **values)
+
+
+def rotate(
+    store: SessionStore, session: Session, presented: int, **values: t.Any
+) -> Rotation:
+    """Present a generation of the refresh token of a session."""
+    following = {"generation": presented + 1, "parent": presented, **values}
+    return store.rotate(replace(session, **following))
+
+
+def list_all(
+    store: SessionStore,
+    *,
+    subject: str = "ada",
+    now: datetime = NOW,
+    limit: int = 1000,
+) -> list[Session]:
+    """List all active sessions of a user, page by page."""
+    found: list[Session] = []
+    after: Position | None = None
+    key = make_key("subject", None, subject)
+    while True:
+        page = store.list_active(
+            key, COVERING, now, subject=subject, after=after, limit=limit
+        )
+        found += page
+        if len(page) < limit:
+            return found
+        after = Position(page[-1].created_at, page[-1].key)
+
+
+def end_of(session: Session, **values: t.Any) -> Revocation:
+    """Make the revocation of a session."""
+    made = Revocation(session.key, "session", NOW + HOUR, subject=session.subject)
+    return replace(made, **values)

@@ -1,0 +1,232 @@
+"""The round trips of stores of sessions, and answers that get lost."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flask_logout import OutcomeUnknownError
+from flask_logout import StoreUnavailableError
+from flask_logout.rotation import Record
+from flask_logout.rotation import Rotation
+
+from .proxy import proxied
+from .proxy import Proxy
+from .redis_servers import cluster
+from .redis_servers import cluster_url
+from .sessions import end_of
+from .sessions import GRACE
+from .sessions import list_all
+from .sessions import make_session
+from .sessions import Opened
+from .sessions import opened_redis
+from .sessions import opened_sql
+from .sessions import rotate
+from .sessions import SECOND
+from .sessions import show
+
+pytestmark = pytest.mark.infrastructure
+
+KINDS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql", "redis"]
+CUTS = ["requests", "replies"]
+WARM = 8
+# Shorter than what a repetition can take.
+SHORT = SECOND / 100
+NEVER = 0 * SECOND
+
+Reached = tuple[Opened, Proxy]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(request: pytest.FixtureRequest) -> t.Iterator[Reached]:
+    """The stores of each kind, behind a proxy."""
+    with proxied(request.param) as (url, proxy):
+        is_redis = request.param == "redis"
+        with (opened_redis if is_redis else opened_sql)(show(url)) as stores:
+            yield stores, proxy
+
+
+@pytest.fixture
+def reached(place: Reached) -> t.Iterator[Reached]:
+    """Empty stores of each kind, behind a proxy that works in the end."""
+    stores, proxy = place
+    stores.clear()
+    yield place
+    proxy.heal()
+
+
+@contextmanager
+def cut(proxy: Proxy, what: str, times: float = 1) -> t.Iterator[None]:
+    """Cut connections during the block, in the middle of requests or of replies."""
+    getattr(proxy, f"cut_{what}")(times)
+    yield
+    proxy.heal()
+
+
+@pytest.mark.parametrize("grace", [NEVER, GRACE])
+def test_each_method_takes_one_round_trip(reached: Reached, grace: t.Any) -> None:
+    stores, proxy = reached
+    store = stores.sessions(grace)
+    trips: list[int] = []
+
+    def count(work: t.Callable[[], object]) -> None:
+        proxy.reset()
+        work()
+        trips.append(proxy.round_trips)
+
+    # Drivers prepare a statement after some executions, which takes another round trip.
+    for number in range(WARM):
+        session = make_session(f"{number}")
+        trips.clear()
+        count(partial(store.start, session))
+        count(partial(rotate, store, session, 0))
+        count(partial(store.find, session.key, subject="ada"))
+        count(partial(list_all, store))
+        count(partial(store.end, end_of(session), session.subject_key))
+        count(partial(store.revoke_once, end_of(make_session(f"new {number}"))))
+    assert trips == [1] * 6
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_rotation_is_repeated_within_the_grace_period(
+    reached: Reached, what: str
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(GRACE), make_session()
+    store.start(session)
+    with cut(proxy, what):
+        rotation = rotate(store, session, 0)
+    # The statement whose answer was lost has made the generation.
+    outcome: t.Any = "rotated" if what == "requests" else "repeated"
+    assert rotation == Rotation(outcome, 1)
+    assert rotate(store, session, 0) == Rotation("repeated", 1)
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_an_adoption_is_repeated_within_the_grace_period(
+    reached: Reached, what: str
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(GRACE), make_session()
+    assert store.find(session.key, subject="ada") is None
+    with cut(proxy, what):
+        assert rotate(store, session, 4).generation == 5
+    assert rotate(store, session, 4) == Rotation("repeated", 5)
+
+
+@pytest.mark.parametrize(
+    ("what", "grace"), [("requests", NEVER), ("replies", NEVER), ("replies", SHORT)]
+)
+def test_a_rotation_is_not_repeated_after_the_grace_period(
+    reached: Reached, what: str, grace: t.Any
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(grace), make_session()
+    store.start(session)
+    proxy.slow(delay=0.02)
+    with cut(proxy, what), pytest.raises(OutcomeUnknownError):
+        rotate(store, session, 0)
+    is_done = what == "replies"
+    record = store.find(session.key, subject="ada")
+    assert record is not None
+    assert record[:3] == (session.subject_key, *((1, 0) if is_done else (0, None)))
+
+
+@pytest.mark.parametrize("grace", [NEVER, GRACE])
+def test_a_rotation_that_was_never_acknowledged_has_an_unknown_outcome(
+    reached: Reached, grace: t.Any
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(grace), make_session()
+    store.start(session)
+    with cut(proxy, "replies", math.inf), pytest.raises(OutcomeUnknownError):
+        rotate(store, session, 0)
+    found = store.find(session.key, subject="ada")
+    assert found == Record(session.subject_key, 1, 0, bool(grace))
+
+
+@pytest.mark.parametrize("grace", [NEVER, GRACE])
+def test_a_rotation_that_was_never_sent_has_a_known_outcome(
+    reached: Reached, grace: t.Any
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(grace), make_session()
+    store.start(session)
+    proxy.refuse()
+    with pytest.raises(StoreUnavailableError):
+        rotate(store, session, 0)
+    with pytest.raises(StoreUnavailableError) as caught:
+        rotate(store, session, 0)
+    assert type(caught.value) is StoreUnavailableError
+    proxy.heal()
+    assert rotate(store, session, 0) == Rotation("rotated", 1)
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_sessions_are_stored_and_read_if_a_connection_breaks(
+    reached: Reached, what: str
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(), make_session()
+    assert list_all(store) == []
+    with cut(proxy, what):
+        store.start(session)
+    with cut(proxy, what):
+        found = store.find(session.key, subject="ada")
+    assert found == Record(session.subject_key, 0, None, False)
+    with cut(proxy, what):
+        assert [x.sid for x in list_all(store)] == ["a"]
+    with cut(proxy, what, math.inf), pytest.raises(StoreUnavailableError) as caught:
+        list_all(store)
+    assert type(caught.value) is StoreUnavailableError
+
+
+@pytest.mark.parametrize("what", CUTS)
+def test_a_revocation_is_reported_as_new_if_its_answer_is_lost(
+    reached: Reached, what: str
+) -> None:
+    stores, proxy = reached
+    store, session = stores.sessions(), make_session()
+    store.start(session)
+    with cut(proxy, what):
+        assert store.revoke_once(end_of(session))
+    assert not store.revoke_once(end_of(session))
+    with cut(proxy, what):
+        assert store.end(end_of(session), session.subject_key)
+    with cut(proxy, what):
+        assert not store.end(end_of(session), bytes(16))
+    with cut(proxy, "replies", math.inf), pytest.raises(OutcomeUnknownError):
+        store.revoke_once(end_of(make_session("b")))
+    assert list_all(store) == []
+    with cut(proxy, "replies", math.inf), pytest.raises(OutcomeUnknownError):
+        store.end(end_of(session), session.subject_key)
+
+
+def test_a_cluster_repeats_a_rotation_only_within_the_grace_period(
+    tmp_path: Path,
+) -> None:
+    with cluster(tmp_path / "cluster") as nodes:
+        with opened_redis(cluster_url(nodes[0])) as stores:
+            names = {x: f"{x}" for x in range(20)}
+            for number, subject in names.items():
+                session = make_session(f"{number}", subject=subject)
+                for grace in (NEVER, GRACE):
+                    store = stores.sessions(grace)
+                    rotate(store, session, 2 * number)
+            # A server that stops has an unknown or a known outcome, never a wrong one.
+            nodes[1].stop()
+            store = stores.sessions(NEVER)
+            outcomes: set[str] = set()
+            for number, subject in names.items():
+                session = make_session(f"new {number}", subject=subject)
+                try:
+                    outcomes.add(rotate(store, session, 0).outcome)
+                except StoreUnavailableError:
+                    outcomes.add("unavailable")
+            assert outcomes == {"adopted", "unavailable"}
+            nodes[1].start()
