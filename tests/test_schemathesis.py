@@ -138,7 +138,9 @@ def run(
     if access_token is not None:
         headers = f'{{ Authorization = "Bearer {access_token}" }}'
     config, described = folder / "schemathesis.toml", folder / "openapi.json"
-    config.write_text(CONFIG.format(url=example.url, headers=headers, statuses=statuses))
+    config.write_text(
+        CONFIG.format(url=example.url, headers=headers, statuses=statuses)
+    )
     described.write_text(json.dumps(document))
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
     command += ["run", str(described), "--checks", "all", "--no-color", *options]
