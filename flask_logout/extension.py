@@ -95,7 +95,7 @@ class LogoutExtension(RevokeMethods, SessionMethods):
     def upstream(self, function: Upstream) -> Upstream:
         """Register a callback that ends the login elsewhere. Use it as a decorator.
 
-        Each logout calls it with :class:`LogoutTokens`, after both tokens are verified and
+        Each logout calls it with :class:`LogoutTokens`, after the tokens are verified and
         before they are revoked. If it raises any exception, nothing is revoked. Raise
         :exc:`ExternalAPIError` to send details to the client.
 

@@ -26,8 +26,9 @@ class LogoutTokens:
     """The claims of the access token."""
 
     refresh: Claims | None
-    """The claims of the refresh token, which may have expired. ``None`` if the client sent
-    no refresh token and :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` is ``False``."""
+    """The claims of the refresh token, which may have expired. ``None`` if the user
+    logs out everywhere, or if the client sent no refresh token and
+    :confval:`LOGOUT_REQUIRE_REFRESH_TOKEN` is ``False``."""
 
     refresh_token: str | None = field(repr=False)
     """The encoded refresh token, for upstreams that need to send it."""

@@ -678,6 +678,15 @@ def test_the_method_raises_what_it_documents(local: Flask) -> None:
     assert get_status(local.test_client(), pair) == (200, 200)
 
 
+def test_the_revocation_is_kept_as_long_as_the_token_is_valid(local: Flask) -> None:
+    logout, listener = LogoutExtension(), Receiver()
+    pair = make_pair(local, expires_delta=timedelta(days=400))
+    with local.test_request_context(), revoked.connected_to(listener):
+        logout.log_out_everywhere(decode_token(pair.access))
+    ((made,),) = [x["revocations"] for x in listener.calls]
+    assert made.expires_at.timestamp() > claims_of(pair.access)["exp"]
+
+
 # The endpoints of an app
 
 
