@@ -347,6 +347,10 @@ def test_every_log_event_is_documented(
         written = app.extensions["logout"].make.of_session("1")
     audit.log_outcome_unknown(written, OutcomeUnknownError("connection lost"))
     audit.log_logout_incomplete("ada", 1)
+    audit.log_session("session_created", "1", "ada")
+    for outcome in ("repeated", "adopted", "refused"):
+        audit.log_refresh(outcome, is_first=False, sid="1", subject="ada")
+    audit.log_reuse("1", "ada", 2)
     events = [(x.getMessage().split()[1], x.levelname) for x in caplog.records]
     documented = re.findall(
         r"^`(\w+)`, level `([A-Z]+)`$", read("reference/events.rst"), re.MULTILINE
@@ -371,10 +375,10 @@ def test_a_logout_of_a_session_and_a_token_joins_the_names(
     app = make_app()
     caplog.set_level(logging.INFO, "flask_logout")
     with_session = make_pair(app, additional_claims=flask_logout.session_claims())
-    pair = with_session._replace(refresh=make_pair(app).refresh)
+    pair = with_session._replace(access=make_pair(app).access)
     assert log_out(app.test_client(), pair).data == LOGGED_OUT
     (line,) = caplog.messages
-    assert line.split()[1] == "session_logout+authn_token_revoked"
+    assert line.split()[1] == "authn_token_revoked+session_logout"
     details = json.loads(line.split(maxsplit=2)[2])
     assert (details["reason"], details["actor"]) == ("logout", "ada")
 
