@@ -8,8 +8,10 @@ import typing as t
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import time_machine
 from flask import Flask
 from flask_jwt_extended import create_refresh_token
@@ -17,6 +19,7 @@ from flask_jwt_extended import get_current_user
 from flask_jwt_extended import get_jwt
 from flask_jwt_extended import jwt_required
 from flask_jwt_extended import JWTManager
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
@@ -29,6 +32,7 @@ from flask_logout import session_started
 from flask_logout import TokenPair
 
 from .conftest import MakeApp
+from .conftest import SECRET
 from .session_apps import age
 from .session_apps import generation
 from .session_apps import log_in
@@ -605,3 +609,84 @@ def test_a_limit_without_sessions_is_an_error(make_app: MakeApp) -> None:
         " LOGOUT_SESSIONS to True, or remove LOGOUT_MAX_SESSIONS."
     )
     make_app(LOGOUT_MAX_SESSIONS=None, LOGOUT_SESSION_LIFETIME=None)
+
+
+def test_a_response_with_an_error_sets_no_cookies(make_app: MakeApp) -> None:
+    app = make_app(LOGOUT_SESSIONS=True, JWT_TOKEN_LOCATION=["headers", "cookies"])
+
+    @app.post("/login/<int:status>")
+    def log_in_with(status: int) -> tuple[dict[str, str], int]:
+        logout.start_session("ada")
+        return {}, status
+
+    client = app.test_client()
+    assert client.post("/login/200").headers.getlist("Set-Cookie") != []
+    assert client.post("/login/500").headers.getlist("Set-Cookie") == []
+
+
+def test_a_table_of_the_app_with_the_same_name_is_an_error(tmp_path: Path) -> None:
+    app = Flask("tests", instance_path=str(tmp_path))
+    app.config.update(JWT_SECRET_KEY=SECRET, LOGOUT_SESSIONS=True)
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'app.db'}"
+    db = SQLAlchemy(app)
+    sa.Table("logout_session", db.metadata, sa.Column("id", sa.Integer))
+    with pytest.raises(ConfigError) as caught:
+        LogoutExtension(app)
+    assert str(caught.value) == (
+        "The app already has a table named 'logout_session', which Flask-Logout needs for"
+        " sessions. Set LOGOUT_TABLE_NAME to another name, which ends with '_revocation'."
+    )
+
+
+def test_an_old_version_of_sqlite_is_an_error(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+    make_app()
+    with pytest.raises(ConfigError, match="LOGOUT_SESSIONS needs SQLite 3.35 or later"):
+        make_app(LOGOUT_SESSIONS=True)
+
+
+def test_the_table_is_named_after_that_of_the_revocations(make_app: MakeApp) -> None:
+    app = make_session_app(make_app, LOGOUT_TABLE_NAME="my_revocation")
+    assert app.extensions["logout"].sessions.store.table.name == "my_session"
+    other = make_session_app(make_app, LOGOUT_TABLE_NAME="blocked")
+    assert other.extensions["logout"].sessions.store.table.name == "blocked_session"
+
+
+def test_a_swap_that_never_succeeds_is_given_up(
+    local: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = local.test_client()
+    pair = log_in(client)
+    with local.app_context(), local.extensions["sqlalchemy"].engine.begin() as x:
+        # As if another refresh changed the row each time.
+        x.execute(
+            sa.text(
+                "CREATE TRIGGER hinder BEFORE UPDATE ON logout_session BEGIN"
+                " SELECT RAISE(IGNORE); END"
+            )
+        )
+    assert renew(client, pair).status_code == 503
+    assert "other refreshes keep changing this session" in caplog.text
+
+
+def test_a_slow_revocation_is_written_again_for_mirrors(
+    local: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flask_logout.stores.sqlalchemy.sessions.LONGEST_WRITE", timedelta(0)
+    )
+    client, statements = local.test_client(), []
+    first = log_in(client)
+    age(local, renewed(client, first), 31)
+    with local.app_context():
+        engine = local.extensions["logout"].store.engine.get()
+    sa.event.listen(
+        engine,
+        "before_cursor_execute",
+        lambda *event: statements.append(event[2].split()[0]),
+    )
+    assert renew(client, first).status_code == 401
+    assert statements.count("INSERT") == 2
+    assert revocations_of(local) == [("session", "token_reuse")]
