@@ -129,6 +129,8 @@ def cluster_url(node: Server) -> str:
 def moving(nodes: t.Sequence[Server], slot: int, pattern: str) -> t.Iterator[None]:
     """Move a slot to another server. During the block, half of its keys have moved.
 
+    :param nodes: the servers of the Cluster.
+    :param slot: the slot.
     :param pattern: a pattern that matches the names of all keys in the slot.
     """
     with ExitStack() as stack:

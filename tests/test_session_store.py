@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
-from functools import partial
 from itertools import product
 
 import pytest
