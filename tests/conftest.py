@@ -110,7 +110,7 @@ def database_url(server: sa.URL | None, tmp_path: Path) -> t.Iterator[str]:
 class new_database:
     """A context manager that creates a new database, and drops it afterwards.
 
-    :param driver: the driver to connect with.
+    :param driver: a key of :data:`SERVERS`.
     :param options: the end of the statement that creates it.
     """
 

@@ -130,7 +130,7 @@ def moving(nodes: t.Sequence[Server], slot: int, pattern: str) -> t.Iterator[Non
     """Move a slot to another server. During the block, half of its keys have moved.
 
     :param nodes: the servers of the Cluster.
-    :param slot: the slot to move.
+    :param slot: the slot.
     :param pattern: a pattern that matches the names of all keys in the slot.
     """
     with ExitStack() as stack:

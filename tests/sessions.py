@@ -38,7 +38,7 @@ if t.TYPE_CHECKING:
 
 NOW = datetime.now(timezone.utc).replace(microsecond=123456)
 SECOND = timedelta(seconds=1)
-HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 GRACE = 1000 * SECOND
 # Long, because a busy machine must not make a store unavailable.
 TIMEOUT = 30 * SECOND
@@ -186,11 +186,11 @@ def make_session(sid: str = "a", **values: t.Any) -> Session:
         sid,
         subject,
         NOW,
-        expires_at=NOW + HOUR,
+        expires_at=NOW + DAY,
         key=make_key("session", None, sid),
         any_issuer_key=make_key("session", ANY_ISSUER, sid),
         subject_key=make_key("subject", None, subject),
-        kept_until=NOW + 2 * HOUR,
+        kept_until=NOW + 2 * DAY,
     )
     return replace(made, **values)
 
@@ -226,5 +226,5 @@ def list_all(
 
 def end_of(session: Session, **values: t.Any) -> Revocation:
     """Make the revocation of a session."""
-    made = Revocation(session.key, "session", NOW + HOUR, subject=session.subject)
+    made = Revocation(session.key, "session", NOW + DAY, subject=session.subject)
     return replace(made, **values)

@@ -30,9 +30,9 @@ from flask_logout.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 
 from .sessions import COVERING
+from .sessions import DAY
 from .sessions import end_of
 from .sessions import GRACE
-from .sessions import HOUR
 from .sessions import KINDS
 from .sessions import list_all
 from .sessions import make_session
@@ -199,7 +199,7 @@ class Sessions(RuleBasedStateMachine):
         made = Revocation(
             key,
             kind,
-            NOW + HOUR,
+            NOW + DAY,
             cutoff=NOW + (self.began + late) * SECOND,
             spared_session=None if spared is None else self.session_of(spared).key,
         )

@@ -26,9 +26,9 @@ from .redis_servers import cluster_url
 from .redis_servers import moving
 from .redis_servers import running_url
 from .redis_servers import Server
+from .sessions import DAY
 from .sessions import end_of
 from .sessions import GRACE
-from .sessions import HOUR
 from .sessions import InRedis
 from .sessions import list_all
 from .sessions import make_session
@@ -67,7 +67,7 @@ def test_sessions_and_their_set_expire_with_the_longest_retention(
     stores: InRedis,
 ) -> None:
     store, begin = stores.sessions(), NOW.replace(microsecond=0)
-    one, two, three = (begin + x * HOUR for x in (1, 2, 3))
+    one, two, three = (begin + x * DAY for x in (1, 2, 3))
     first = make_session("first", kept_until=two)
     second = make_session("second", kept_until=one)
     store.start(first)
@@ -89,7 +89,7 @@ def test_sessions_and_their_set_expire_with_the_longest_retention(
 
 
 def test_a_fraction_of_a_millisecond_is_rounded_up(stores: InRedis) -> None:
-    until = NOW + HOUR
+    until = NOW + DAY
     session = make_session(kept_until=until)
     stores.sessions().start(session)
     (milliseconds,) = stores.run("PEXPIRETIME", stores.name_of(session))
@@ -115,7 +115,7 @@ def test_a_set_that_is_missing_does_not_prevent_a_refresh(stores: InRedis) -> No
     store, session = stores.sessions(), make_session()
     store.start(session)
     stores.run("DEL", stores.name_of_set(session))
-    later = NOW + 9 * HOUR
+    later = NOW + 9 * DAY
     assert rotate(store, session, 0, kept_until=later) == Rotation("rotated", 1)
 
 
@@ -243,7 +243,7 @@ def test_a_clock_that_is_set_back_makes_no_token_valid(stores: InRedis) -> None:
     session = make_session()
     stores.sessions().start(session)
     rotate(stores.sessions(), session, 0)
-    stores.age(session, -HOUR)
+    stores.age(session, -DAY)
     for late_retry in (False, True):
         store = stores.sessions(NEVER, late_retry=late_retry)
         found = Record(session.subject_key, 1, 0, False)

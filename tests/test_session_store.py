@@ -10,6 +10,7 @@ from datetime import timedelta
 from datetime import timezone
 from itertools import product
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -23,13 +24,14 @@ from flask_logout.rotation import Rotation
 from flask_logout.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 from flask_logout.stores.sessions import SessionTally
+from flask_logout.stores.sqlalchemy.session_statements import bind_values
 
 from .conftest import new_database
 from .conftest import SERVERS
 from .sessions import COVERING
+from .sessions import DAY
 from .sessions import end_of
 from .sessions import GRACE
-from .sessions import HOUR
 from .sessions import KINDS
 from .sessions import list_all
 from .sessions import make_session
@@ -101,7 +103,7 @@ def test_each_generation_has_the_documented_outcome(
             record, session.subject_key, presented, Policy(grace, late_retry)
         )
         before = read(store, session)
-        rotation = rotate(store, session, presented, expires_at=NOW + 3 * HOUR)
+        rotation = rotate(store, session, presented, expires_at=NOW + 3 * DAY)
         assert rotation == theory
         assert rotation.outcome == outcome
         after = read(store, session)
@@ -117,7 +119,7 @@ def test_each_generation_has_the_documented_outcome(
             before,
             generation=rotation.generation,
             parent=parent,
-            expires_at=NOW + 3 * HOUR,
+            expires_at=NOW + 3 * DAY,
             last_seen_at=after.last_seen_at,
         )
         assert store.find(session.key, subject="ada") == Record(
@@ -207,11 +209,11 @@ def test_a_session_of_another_user_is_refused(stores: Opened) -> None:
     assert read(store, session) == before
 
 
-@pytest.mark.parametrize("hours", [*product((1, 2, 3, None), repeat=2)])
+@pytest.mark.parametrize("days", [*product((1, 2, 3, None), repeat=2)])
 def test_the_longer_retention_is_stored(
-    stores: Opened, hours: tuple[int | None, int | None]
+    stores: Opened, days: tuple[int | None, int | None]
 ) -> None:
-    old, new = (None if x is None else NOW + x * HOUR for x in hours)
+    old, new = (None if x is None else NOW + x * DAY for x in days)
     store, session = stores.sessions(), make_session(kept_until=old)
     store.start(session)
     later = None if old is None or new is None else max(old, new)
@@ -284,12 +286,12 @@ def test_expired_sessions_are_not_listed(stores: Opened) -> None:
     store.start(make_session("active", expires_at=NOW + timedelta(microseconds=1)))
     store.start(make_session("forever", expires_at=None, kept_until=None))
     assert {x.sid for x in list_all(store)} == {"active", "forever"}
-    assert [x.sid for x in list_all(store, now=NOW + HOUR)] == ["forever"]
+    assert [x.sid for x in list_all(store, now=NOW + DAY)] == ["forever"]
 
 
 def revocation(kind: t.Any, key: bytes, **values: t.Any) -> Revocation:
     """Make a revocation that covers sessions of ``ada``."""
-    return Revocation(key, kind, NOW + HOUR, **values)
+    return Revocation(key, kind, NOW + DAY, **values)
 
 
 @pytest.mark.parametrize("subject", ["ada", None])
@@ -379,7 +381,7 @@ def test_a_user_can_end_only_their_own_sessions(stores: Opened) -> None:
     assert not store.end(end_of(mine), eve)
     assert not store.end(end_of(unknown), mine.subject_key)
     assert find(stores, mine, unknown) == []
-    for expires_at in (NOW + HOUR, NOW + 2 * HOUR, NOW + HOUR):
+    for expires_at in (NOW + DAY, NOW + 2 * DAY, NOW + DAY):
         ending = end_of(mine, reason="山", expires_at=expires_at)
         assert store.end(ending, mine.subject_key)
         assert find(stores, mine) == [mine.key]
@@ -503,17 +505,17 @@ def test_sessions_are_deleted_once_they_have_passed_by_both_clocks(
     stores: Opened,
 ) -> None:
     store, now = stores.sessions(), datetime.now(timezone.utc)
-    for hours in (-3, -2, -1, 1):
-        store.start(make_session(f"{hours}", kept_until=now + hours * HOUR))
+    for days in (-3, -2, -1, 1):
+        store.start(make_session(f"{days}", kept_until=now + days * DAY))
     store.start(make_session("forever", kept_until=None))
     is_sql = hasattr(stores.revocations, "engine")
     purged = [store.purge(now, batch=2) for _ in range(3)]
     assert purged == ([2, 1, 0] if is_sql else [0, 0, 0])
     assert {x.sid for x in list_all(store)} == {"1", "forever"}
     has_clock = is_sql and t.cast(t.Any, store)._dialect != "sqlite"
-    late = now + 2 * HOUR
+    late = now + 2 * DAY
     assert store.purge(late, batch=2) == (is_sql and not has_clock)
-    assert store.purge(now - 9 * HOUR, batch=2) == 0
+    assert store.purge(now - 9 * DAY, batch=2) == 0
     assert "forever" in {x.sid for x in list_all(store)}
 
 
@@ -522,7 +524,7 @@ def test_sessions_are_counted_and_cleared(stores: Opened) -> None:
     inspection = store.inspect()
     assert inspection.count(NOW) == SessionTally()
     # The clock of the database may be behind that of the caller.
-    past = NOW - HOUR
+    past = NOW - DAY
     store.start(make_session("expired", expires_at=past))
     store.start(make_session("live", subject="eve"))
     store.start(make_session("forever", expires_at=None))
@@ -562,4 +564,22 @@ def test_each_driver_tells_what_a_statement_has_changed(driver: str) -> None:
         assert not store.end(end_of(session), bytes(16))
         (left,) = list_all(store)
         assert left.sid == "new"
-        assert store.purge(NOW + 9 * HOUR, batch=5) == 0
+        assert store.purge(NOW + 9 * DAY, batch=5) == 0
+
+
+def test_two_refreshes_in_one_microsecond_are_told_apart() -> None:
+    with new_database("postgresql+psycopg") as url, opened_sql(show(url)) as stores:
+        store, session = stores.sessions(), make_session()
+        store.start(session)
+        compiled = store._rotate.compile(dialect=sa.create_engine(url).dialect)
+        values = {"parent": 0, "expires_at": None, "kept_until": None}
+        bound = {"session_key": session.key, "owner": session.subject_key}
+        parameters = compiled.construct_params(bound | bind_values(values))
+        place = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(place) as connection:
+            cursor = psycopg.ClientCursor(connection)
+            # Statements that are sent together have the same time.
+            cursor.execute(f"{compiled}; {compiled}".encode(), parameters)
+            assert cursor.fetchall() == [(1, True)]
+            assert cursor.nextset()
+            assert cursor.fetchall() == [(1, False)]

@@ -56,11 +56,10 @@ class RedisSessionInspection:
                 for x in names
                 if self._names.is_session(x)
             ]
-            for owner, expires_at in self._client.run_on(node, commands):
-                # A session may be deleted between the two round trips.
-                if owner is None:
-                    continue
-                is_expired = expires_at is not None and int(expires_at) < at
-                expired += is_expired
-                live += not is_expired
+            found = self._client.run_on(node, commands)
+            # A session may be deleted between the two round trips.
+            expiries = [x for owner, x in found if owner is not None]
+            ended = sum(x is not None and int(x) < at for x in expiries)
+            expired += ended
+            live += len(expiries) - ended
         return SessionTally(live, expired)

@@ -23,6 +23,7 @@ _ROTATED, _REPEATED, _REPLACED = 1, 2, 3
 
 # Differs from every time that NOW writes.
 _ODD_NOW = sa.text("strftime('%Y-%m-%d %H:%M:%f001', 'now')")
+_LATER = sa.text("interval '1 microsecond'")
 
 
 def make_insert_once(
@@ -82,7 +83,9 @@ def make_rotate(table: sa.Table, policy: Policy, dialect: str) -> sa.Update:
         "kept_until": sa.case((longer, kept), else_=column.kept_until),
     }
     if dialect != "mysql":
-        odd: t.Any = _ODD_NOW if dialect == "sqlite" else now
+        # Two statements can begin at the same time.
+        odd: t.Any = sa.func.greatest(now, column.rotated_at + _LATER)
+        odd = _ODD_NOW if dialect == "sqlite" else odd
         values |= {
             "generation": generation,
             "parent": parent,
