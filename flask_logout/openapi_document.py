@@ -13,13 +13,16 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
 from .config_values import Endpoint
-from .exceptions import RETRY_AFTER
+from .openapi_conversion import convert_to_3_0
+from .openapi_headers import headers_of
 from .openapi_operations import Answer
 from .openapi_operations import Operation
 from .openapi_operations import OPERATIONS
 from .openapi_security import add_refresh_cookie
+from .openapi_security import add_set_cookies
 from .openapi_security import add_unset_cookies
 from .openapi_security import make_schemes
+from .openapi_security import Token
 from .schemas import DEFAULT_MAX_TOKEN_LENGTH
 from .schemas import Envelope
 from .schemas import LogoutRequest
@@ -33,34 +36,6 @@ _PREFIX = "Logout"
 _REFS = f"#/components/schemas/{_PREFIX}{{model}}"
 
 _LOGOUT_ALONE: tuple[Endpoint, ...] = ("logout",)
-
-_NO_STORE: _Json = {
-    "Cache-Control": {
-        "description": "Forbids caches to store the response.",
-        "required": True,
-        "schema": {"type": "string", "const": "no-store"},
-    }
-}
-_HEADERS: dict[int, _Json] = {
-    401: {
-        "WWW-Authenticate": {
-            "description": "`Bearer` if the request has no access token, otherwise"
-            " `Bearer` with the reason (RFC 6750, section 3).",
-            "required": True,
-            "schema": {
-                "type": "string",
-                "pattern": '^Bearer( error="invalid_token", error_description="[^"]*")?$',
-            },
-        }
-    },
-    503: {
-        "Retry-After": {
-            "description": "How long to wait before a retry, in seconds.",
-            "required": True,
-            "schema": {"type": "integer", "minimum": 0, "examples": [RETRY_AFTER]},
-        }
-    },
-}
 
 
 class _JsonSchema(GenerateJsonSchema):
@@ -85,6 +60,7 @@ def openapi(
     access_cookie_name: str = "access_token_cookie",
     refresh_cookie_name: str = "refresh_token_cookie",
     csrf_header_name: str | None = "X-CSRF-TOKEN",
+    refresh_csrf_header_name: str | None = "X-CSRF-TOKEN",
 ) -> dict[str, t.Any]:
     """Return an OpenAPI document that describes the endpoints.
 
@@ -103,6 +79,7 @@ def openapi(
     :param refresh_cookie_name: ``JWT_REFRESH_COOKIE_NAME`` of the app.
     :param csrf_header_name: ``JWT_ACCESS_CSRF_HEADER_NAME`` of the app, or ``None`` if
         its ``JWT_COOKIE_CSRF_PROTECT`` is ``False``.
+    :param refresh_csrf_header_name: the same for ``JWT_REFRESH_CSRF_HEADER_NAME``.
     :returns: a document with the paths of the endpoints, which you can serialize as JSON.
     :raises ValueError: ``version`` is neither ``"3.0"`` nor ``"3.1"``, ``endpoints`` has
         a name that isn't one of an endpoint, or ``headers`` and ``cookies`` are both
@@ -111,19 +88,25 @@ def openapi(
     if version not in _VERSIONS:
         raise ValueError(f"Invalid version: {version!r}. Expected '3.0' or '3.1'.")
     _check_endpoints(endpoints)
-    operations = [
-        x for name, found in OPERATIONS.items() if name in endpoints for x in found
-    ]
-    schemes = make_schemes(headers, cookies, access_cookie_name, csrf_header_name)
+    operations = _select(endpoints)
+    where: dict[Token, list[_Json]] = {
+        "access": make_schemes(
+            "access", headers, cookies, access_cookie_name, csrf_header_name
+        ),
+        "refresh": make_schemes(
+            "refresh", headers, cookies, refresh_cookie_name, refresh_csrf_header_name
+        ),
+    }
     needs_body = require_refresh_token and not cookies
     paths: _Json = {}
+    schemes: _Json = {}
     for described in operations:
         operation = _operation(described, needs_body)
-        operation["security"] = [{name: [] for name in group} for group in schemes]
+        groups = where[described.token]
+        operation["security"] = [{name: [] for name in group} for group in groups]
+        schemes |= {name: x for group in groups for name, x in group.items()}
         if cookies:
-            add_unset_cookies(operation)
-        if cookies and described.takes_refresh_token:
-            add_refresh_cookie(operation, refresh_cookie_name)
+            _add_cookies(operation, described, refresh_cookie_name)
         path = paths.setdefault(f"{url_prefix}{described.path}", {})
         path[described.method] = operation
     document = {
@@ -132,10 +115,10 @@ def openapi(
         "paths": paths,
         "components": {
             "schemas": _schemas(operations, max_token_length, needs_body),
-            "securitySchemes": {k: v for group in schemes for k, v in group.items()},
+            "securitySchemes": schemes,
         },
     }
-    return _as_3_0(document) if version == "3.0" else document
+    return convert_to_3_0(document) if version == "3.0" else document
 
 
 def _check_endpoints(endpoints: t.Collection[str]) -> None:
@@ -148,20 +131,44 @@ def _check_endpoints(endpoints: t.Collection[str]) -> None:
         )
 
 
+def _select(endpoints: t.Collection[Endpoint]) -> list[Operation]:
+    """Return the operations of the endpoints, in the order of their names."""
+    known = OPERATIONS
+    if not {"refresh", "sessions"}.isdisjoint(endpoints):
+        from .openapi_sessions import SESSION_OPERATIONS
+
+        known = known | SESSION_OPERATIONS
+    return [x for name, found in known.items() if name in endpoints for x in found]
+
+
 def _operation(described: Operation, needs_body: bool) -> _Json:
-    return {
+    operation: _Json = {
         "operationId": described.name,
         "summary": described.summary,
         "description": described.description,
-        "requestBody": {
+        "responses": _responses(described.answers),
+    }
+    if described.parameters:
+        operation["parameters"] = deepcopy([*described.parameters])
+    if described.request is not None:
+        operation["requestBody"] = {
             "description": described.body_description,
             "required": needs_body and described.takes_refresh_token,
             "content": _content(
                 [described.request], {described.name: {"value": {**described.body}}}
             ),
-        },
-        "responses": _responses(described.answers),
-    }
+        }
+    return operation
+
+
+def _add_cookies(
+    operation: _Json, described: Operation, refresh_cookie_name: str
+) -> None:
+    add_unset_cookies(operation, described.unsets_cookies)
+    if described.sets_cookies:
+        add_set_cookies(operation)
+    if described.takes_refresh_token:
+        add_refresh_cookie(operation, refresh_cookie_name)
 
 
 def _responses(answers: t.Iterable[Answer]) -> _Json:
@@ -179,7 +186,7 @@ def _response(code: int, found: list[Answer]) -> _Json:
     }
     return {
         "description": " Or: ".join(str(model.__doc__) for model in models),
-        "headers": deepcopy({**_NO_STORE, **_HEADERS.get(code, {})}),
+        "headers": headers_of(code),
         "content": _content(models, examples),
     }
 
@@ -193,7 +200,7 @@ def _content(models: t.Sequence[type], examples: _Json) -> _Json:
 def _schemas(
     operations: t.Sequence[Operation], max_token_length: int, needs_body: bool
 ) -> _Json:
-    requests = dict.fromkeys(x.request for x in operations)
+    requests = dict.fromkeys(x.request for x in operations if x.request is not None)
     answers = dict.fromkeys(type(y.envelope) for x in operations for y in x.answers)
     models: list[tuple[t.Any, JsonSchemaMode]] = [(x, "validation") for x in requests]
     models += [(model, "serialization") for model in answers]
@@ -217,20 +224,3 @@ def _schemas(
 
 def _suffix(name: str) -> str:
     return name.removeprefix(_PREFIX)
-
-
-def _as_3_0(node: t.Any) -> t.Any:
-    """Replace keywords that OpenAPI 3.0 lacks. No property is named like one of them."""
-    if isinstance(node, list):
-        return [_as_3_0(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: _as_3_0(value) for key, value in node.items()}
-    if "const" in found:
-        found["enum"] = [found.pop("const")]
-    if isinstance(found.get("examples"), list):
-        found["example"] = found.pop("examples")[0]
-    # OpenAPI 3.0 ignores everything beside a $ref.
-    if "$ref" in found and len(found) > 1:
-        found["allOf"] = [{"$ref": found.pop("$ref")}]
-    return found

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from dataclasses import field
 
 from pydantic import BaseModel
 
 from .config_values import Endpoint
+from .openapi_security import Token
 from .parsing import error_item
 from .schemas import ContentTooLarge
 from .schemas import Envelope
@@ -53,22 +55,35 @@ class Operation:
 
     description: str
 
-    request: type[BaseModel]
-    """The model of the request's body."""
-
-    body: dict[str, t.Any]
-    """An example of that body."""
-
-    body_description: str
-
     answers: tuple[Answer, ...]
     """Examples of every response."""
+
+    request: type[BaseModel] | None = None
+    """The model of the request's body, or ``None`` if it has none."""
+
+    body: dict[str, t.Any] = field(default_factory=dict)
+    """An example of that body."""
+
+    body_description: str = ""
+
+    parameters: tuple[dict[str, t.Any], ...] = ()
+    """The parameters in the path and in the query string."""
+
+    token: Token = "access"
+    """The token that authorizes the request."""
 
     takes_refresh_token: bool = False
     """Whether the body has a refresh token, which can also be in a cookie."""
 
+    sets_cookies: bool = False
+    """Whether a success sets the cookies of new tokens."""
 
-def _rejected(key: str, code: ErrorCode, value: object, summary: str) -> Answer:
+    unsets_cookies: tuple[str, ...] = ("200", "401")
+    """The statuses with which cookies are unset."""
+
+
+def reject(key: str, code: ErrorCode, value: object, summary: str) -> Answer:
+    """Describe a response to an invalid request."""
     data = ValidationErrorData(errors=[error_item(key, code, value)])
     return Answer(code, summary, ValidationFailed(data=data))
 
@@ -83,10 +98,10 @@ _UPSTREAM_FAILED = Answer(
         )
     ),
 )
-_TOO_LARGE = Answer(
+TOO_LARGE = Answer(
     "content_too_large", "Larger than the app accepts", ContentTooLarge()
 )
-_UNAVAILABLE = Answer(
+UNAVAILABLE = Answer(
     "service_unavailable", "The store did not respond", ServiceUnavailable()
 )
 
@@ -104,28 +119,28 @@ _LOGOUT = Operation(
     body_description="The refresh token of the same user as the access token.",
     answers=(
         _LOGGED_OUT,
-        _rejected(
+        reject(
             *("body", "invalid_json", [1, 2]),
             "No body, not a JSON object, or another content type",
         ),
-        _rejected(
+        reject(
             *("refresh_token", "required", ""),
             "Missing, null, or an empty or blank string",
         ),
-        _rejected("refresh_token", "string_expected", 42, "Not a string"),
-        _rejected(
+        reject("refresh_token", "string_expected", 42, "Not a string"),
+        reject(
             *("refresh_token", "too_long", EXAMPLE_TOKEN),
             "Longer than the app accepts",
         ),
-        _rejected(
+        reject(
             *("refresh_token", "invalid", EXAMPLE_TOKEN),
             "Malformed, invalid signature, issuer or audience, or not valid yet",
         ),
-        _rejected(
+        reject(
             *("refresh_token", "wrong_token_type", EXAMPLE_TOKEN),
             "A valid token of another type",
         ),
-        _rejected(
+        reject(
             *("refresh_token", "wrong_subject", EXAMPLE_TOKEN),
             "A valid refresh token with another subject or issuer than the access token",
         ),
@@ -135,8 +150,8 @@ _LOGOUT = Operation(
             "Missing, malformed, forged, expired, revoked, or a refresh token",
             InvalidToken(),
         ),
-        _TOO_LARGE,
-        _UNAVAILABLE,
+        TOO_LARGE,
+        UNAVAILABLE,
     ),
     takes_refresh_token=True,
 )
@@ -156,12 +171,12 @@ _LOGOUT_ALL = Operation(
     " ends it too.",
     answers=(
         _LOGGED_OUT,
-        _rejected(
+        reject(
             *("body", "invalid_json", [1, 2]),
             "A body that is not a JSON object, or has another content type",
         ),
-        _rejected("keep_current", "boolean_expected", None, "Not a boolean"),
-        _rejected(
+        reject("keep_current", "boolean_expected", None, "Not a boolean"),
+        reject(
             *("keep_current", "session_required", True),
             "The access token does not belong to a session",
         ),
@@ -172,8 +187,8 @@ _LOGOUT_ALL = Operation(
             " although the app requires it",
             InvalidToken(),
         ),
-        _TOO_LARGE,
-        _UNAVAILABLE,
+        TOO_LARGE,
+        UNAVAILABLE,
     ),
 )
 
@@ -181,4 +196,4 @@ OPERATIONS: dict[Endpoint, tuple[Operation, ...]] = {
     "logout": (_LOGOUT,),
     "logout_all": (_LOGOUT_ALL,),
 }
-"""The operations of each endpoint."""
+"""The operations of each endpoint, except those in :mod:`.openapi_sessions`."""

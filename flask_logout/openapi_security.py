@@ -7,17 +7,23 @@ import typing as t
 _Json = dict[str, t.Any]
 
 
+Token = t.Literal["access", "refresh"]
+"""The type of a token that authorizes a request."""
+
+
 def make_schemes(
+    token: Token,
     headers: bool,
     cookies: bool,
-    access_cookie_name: str,
+    cookie_name: str,
     csrf_header_name: str | None,
 ) -> list[_Json]:
-    """Return the security schemes of the access token, one group for each location.
+    """Return the security schemes of a token, one group for each location.
 
+    :param token: which token.
     :param headers: whether the app accepts it in the ``Authorization`` header.
     :param cookies: whether the app accepts it in a cookie.
-    :param access_cookie_name: the name of that cookie.
+    :param cookie_name: the name of that cookie.
     :param csrf_header_name: the header with the CSRF token that the app requires with
         the cookie, or ``None`` if it requires none.
     :returns: groups of schemes by name. A request must satisfy all schemes of one group.
@@ -26,30 +32,31 @@ def make_schemes(
     if not (headers or cookies):
         raise ValueError(
             "Invalid headers and cookies: both are False. Expected at least one of them"
-            " to be True, because every endpoint needs an access token."
+            " to be True, because every endpoint needs a token."
         )
+    name = token.capitalize()
     bearer: _Json = {
-        "LogoutAccessToken": {
+        f"Logout{name}Token": {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The access token of the user.",
+            "description": f"The {token} token of the user.",
         }
     }
     cookie: _Json = {
-        "LogoutAccessCookie": {
+        f"Logout{name}Cookie": {
             "type": "apiKey",
             "in": "cookie",
-            "name": access_cookie_name,
-            "description": "The access token of the user.",
+            "name": cookie_name,
+            "description": f"The {token} token of the user.",
         }
     }
     if csrf_header_name is not None:
-        cookie["LogoutCSRFToken"] = {
+        cookie["LogoutCSRFToken" if token == "access" else "LogoutRefreshCSRFToken"] = {
             "type": "apiKey",
             "in": "header",
             "name": csrf_header_name,
-            "description": "The `csrf` claim of the access token in the cookie.",
+            "description": f"The `csrf` claim of the {token} token in the cookie.",
         }
     return [bearer] * headers + [cookie] * cookies
 
@@ -70,12 +77,24 @@ def add_refresh_cookie(operation: _Json, name: str) -> None:
     ]
 
 
-def add_unset_cookies(operation: _Json) -> None:
-    """Describe the responses that unset cookies.
+def add_set_cookies(operation: _Json) -> None:
+    """Describe the response that sets the cookies of new tokens.
 
     :param operation: the operation, which this function changes.
     """
-    for code in ("200", "401"):
+    operation["responses"]["200"]["headers"]["Set-Cookie"] = {
+        "description": "Sets the cookies of the new tokens.",
+        "schema": {"type": "string"},
+    }
+
+
+def add_unset_cookies(operation: _Json, codes: t.Collection[str]) -> None:
+    """Describe the responses that unset cookies.
+
+    :param operation: the operation, which this function changes.
+    :param codes: the statuses of these responses.
+    """
+    for code in codes:
         operation["responses"][code]["headers"]["Set-Cookie"] = {
             "description": "Unsets the cookies of this request whose tokens are revoked"
             " or expired.",
@@ -103,4 +122,7 @@ def read_locations(config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "access_cookie_name": config["JWT_ACCESS_COOKIE_NAME"],
         "refresh_cookie_name": config["JWT_REFRESH_COOKIE_NAME"],
         "csrf_header_name": config["JWT_ACCESS_CSRF_HEADER_NAME"] if has_csrf else None,
+        "refresh_csrf_header_name": (
+            config["JWT_REFRESH_CSRF_HEADER_NAME"] if has_csrf else None
+        ),
     }

@@ -19,6 +19,8 @@ from .exceptions import ConfigError
 _CALLS = {
     "logout.logout": "logout.log_out()",
     "logout.logout_all": "logout.log_out_everywhere()",
+    "logout.refresh": "logout.refresh_session()",
+    "logout.list_sessions": "logout.sessions_of()",
 }
 
 # The name of a placeholder in a rule, which may follow the name of its converter.

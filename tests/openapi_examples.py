@@ -13,7 +13,14 @@ PATHS: dict[Endpoint, str] = {
     "logout": "/auth/logout",
     "logout_all": "/auth/logout/all",
 }
-"""The endpoints that the document describes, with their paths."""
+"""The endpoints that don't need sessions, with their paths."""
+
+ALL_PATHS: dict[Endpoint, list[str]] = {
+    **{name: [path] for name, path in PATHS.items()},
+    "refresh": ["/auth/refresh"],
+    "sessions": ["/auth/sessions", "/auth/sessions/{id}"],
+}
+"""All endpoints, with their paths."""
 
 
 def operation(
@@ -40,3 +47,16 @@ def examples(
         for status, response in responses(version, endpoint).items()
         for name, example in response["content"]["application/json"]["examples"].items()
     }
+
+
+def session_examples(
+    path: str, method: str, version: Version = "3.1"
+) -> list[tuple[str, t.Any]]:
+    """Return the name and the body of every example of an endpoint for sessions."""
+    document = openapi(version=version, endpoints=["refresh", "sessions"])
+    said = document["paths"][path][method]["responses"]
+    return [
+        (name, example["value"])
+        for response in said.values()
+        for name, example in response["content"]["application/json"]["examples"].items()
+    ]

@@ -23,10 +23,12 @@ from flask_logout.config_values import Endpoint
 from flask_logout.schemas import ErrorCode
 
 from .conftest import MakeApp
+from .openapi_examples import ALL_PATHS
 from .openapi_examples import examples
 from .openapi_examples import operation
 from .openapi_examples import PATHS
 from .openapi_examples import responses
+from .openapi_examples import session_examples
 from .openapi_examples import Version
 from .tokens import bearer
 from .tokens import INVALID_TOKEN
@@ -155,7 +157,8 @@ def walk(node: t.Any) -> t.Iterator[t.Any]:
 @pytest.mark.parametrize("cookies", [False, True])
 @each_version
 @pytest.mark.parametrize(
-    "endpoints", [["logout"], ["logout_all"], [*PROMISED], ["refresh"], []]
+    "endpoints",
+    [["logout"], ["logout_all"], [*PROMISED], ["refresh"], ["sessions", "logout"], []],
 )
 def test_the_document_is_valid(
     version: Version, cookies: bool, url_prefix: str, endpoints: list[Endpoint]
@@ -163,7 +166,7 @@ def test_the_document_is_valid(
     document = openapi(
         version=version, cookies=cookies, url_prefix=url_prefix, endpoints=endpoints
     )
-    described = [PATHS[x] for x in endpoints if x in PATHS]
+    described = [y for x, paths in ALL_PATHS.items() if x in endpoints for y in paths]
     paths = [x.replace("/auth", url_prefix) for x in described]
     assert list(document["paths"]) == paths
     assert document["openapi"].startswith(version)
@@ -290,7 +293,7 @@ def test_a_document_without_headers_and_cookies_raises_an_error() -> None:
         openapi(headers=False)
     assert str(info.value) == (
         "Invalid headers and cookies: both are False. Expected at least one of them to be"
-        " True, because every endpoint needs an access token."
+        " True, because every endpoint needs a token."
     )
 
 
@@ -417,6 +420,7 @@ def test_the_examples_match_the_contract(endpoint: Endpoint) -> None:
 
 def test_every_error_code_has_an_example() -> None:
     found = {name for endpoint in PROMISED for name in examples(endpoint=endpoint)}
+    found |= {name for name, _ in session_examples("/auth/sessions", "get")}
     assert set(t.get_args(ErrorCode)) <= found
 
 
