@@ -13,7 +13,9 @@ from . import clock
 from .revocation import Kind
 from .revocation import Revocation
 from .revocation import storable
-from .rotation import Outcome
+
+if t.TYPE_CHECKING:
+    from .rotation import Outcome
 
 logger = logging.getLogger("flask_logout")
 

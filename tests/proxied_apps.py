@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import typing as t
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,10 @@ PATIENCE = 60.0
 LIBPQ_TIMEOUT = 2.0
 DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
 
+STORES = [*DRIVERS, "redis"] if find_spec("flask_logout.stores.redis") else DRIVERS
+# psycopg prepares a statement at its sixth execution, which takes another round trip.
+WARM = 8
+
 Served = tuple[sa.URL, Proxy]
 Reached = tuple[Flask, Proxy]
 
@@ -40,6 +45,17 @@ def config_for(
         "SQLALCHEMY_ENGINE_OPTIONS": options,
         "LOGOUT_TIMEOUT": timeout,
         "LOGOUT_PURGE_EVERY": 0,
+    }
+
+
+def unpurged(url: sa.URL, **options: t.Any) -> dict[str, t.Any]:
+    """Return the config of an app that never purges by itself."""
+    uri = url.render_as_string(hide_password=False)
+    is_redis = url.drivername == "redis"
+    return {
+        "LOGOUT_STORE_URI" if is_redis else "SQLALCHEMY_DATABASE_URI": uri,
+        "LOGOUT_PURGE_EVERY": 0,
+        "SQLALCHEMY_ENGINE_OPTIONS": {} if is_redis else options,
     }
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from datetime import timezone
-from importlib.util import find_spec
 from threading import Barrier
 
 import pytest
@@ -24,6 +23,9 @@ from .conftest import add_routes
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import SECRET
+from .proxied_apps import STORES
+from .proxied_apps import unpurged
+from .proxied_apps import WARM
 from .proxy import proxied
 from .proxy import Proxy
 from .tokens import bearer
@@ -32,28 +34,11 @@ from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
-DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mysql+pymysql"]
-STORES = [*DRIVERS, "redis"] if find_spec("flask_logout.stores.redis") else DRIVERS
-# psycopg prepares a statement at its sixth execution, which takes another round trip.
-WARM = 8
 THREADS = 6
 KEYS = [make_key("session", None, str(i)) for i in range(4)]
 
 Served = tuple[sa.URL, Proxy]
 Counted = tuple[Flask, Proxy]
-
-
-def config_for(url: sa.URL) -> dict[str, t.Any]:
-    """Return the config of an app that never purges by itself."""
-    uri = url.render_as_string(hide_password=False)
-    is_redis = url.drivername == "redis"
-    name = "LOGOUT_STORE_URI" if is_redis else "SQLALCHEMY_DATABASE_URI"
-    options = {} if is_redis else {"pool_size": THREADS}
-    return {
-        name: uri,
-        "LOGOUT_PURGE_EVERY": 0,
-        "SQLALCHEMY_ENGINE_OPTIONS": options,
-    }
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -67,7 +52,7 @@ def served(request: pytest.FixtureRequest) -> t.Iterator[Served]:
 def counted(served: Served, make_app: MakeApp) -> t.Iterator[Counted]:
     """An app, and the proxy between the app and its store."""
     url, proxy = served
-    app = make_app(**config_for(url))
+    app = make_app(**unpurged(url, pool_size=THREADS))
     yield app, proxy
     dispose(app)
 
@@ -184,7 +169,7 @@ def test_one_thread_needs_two_connections(counted_sql: Counted) -> None:
 def make_recipe(url: sa.URL) -> Flask:
     """Make an app with the blocklist from Flask-JWT-Extended's documentation."""
     app = Flask("recipe")
-    app.config.update(config_for(url), JWT_SECRET_KEY=SECRET)
+    app.config.update(unpurged(url, pool_size=THREADS), JWT_SECRET_KEY=SECRET)
     jwt, db = JWTManager(app), SQLAlchemy(app)
 
     class TokenBlocklist(db.Model):  # type: ignore[name-defined,misc]

@@ -13,14 +13,16 @@ from .. import clock
 from ..purging import PURGE_BATCH
 from ..purging import purge_in_batches
 from ..service import LogoutService
-from ..stores import Store
-from ..stores.sessions import SessionStore
 from . import checks
 from .commands import logout
 from .options import pass_service
 from .printing import pluralize
 from .printing import say
 from .printing import show_tallies
+
+if t.TYPE_CHECKING:
+    from ..stores import Store
+    from ..stores.sessions import SessionStore
 
 
 @logout.command("init")

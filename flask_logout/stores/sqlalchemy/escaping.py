@@ -9,11 +9,13 @@ import sqlalchemy as sa
 
 from ...revocation import Revocation
 from ...revocation import TEXT_SIZE
-from ...rotation import Session
 from .dialects import DIALECTS
 from .engine import OwnEngine
 
-R = t.TypeVar("R", Revocation, Session)
+if t.TYPE_CHECKING:
+    from ...rotation import Session
+
+R = t.TypeVar("R", Revocation, "Session")
 
 REVOCATION_TEXTS = ("subject", "token_id", "reason", "actor")
 """The columns of a revocation that are for people to read."""
