@@ -12,11 +12,11 @@ from pathlib import Path
 
 NAMES = (
     *("round_trips", "check_cost", "logout_cost", "scale", "mirror", "purge"),
-    *("load", "simulation"),
+    *("load", "simulation", "refresh", "sessions"),
 )
 """The benchmarks, in the order in which they are run."""
 
-_WITH_FULL = ("scale", "mirror", "purge")
+_WITH_FULL = ("scale", "mirror", "purge", "sessions")
 
 
 def main() -> None:
