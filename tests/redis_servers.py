@@ -176,7 +176,7 @@ def server_with_reply(reply: bytes) -> t.Iterator[str]:
         block_on_close = False
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
-        Thread(target=listener.serve_forever, daemon=True).start()
+        Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
         yield f"redis://127.0.0.1:{listener.server_address[1]}?protocol=2"
         listener.shutdown()
 
