@@ -1,4 +1,4 @@
-"""An app with login, refresh and logout, and a page to try them on.
+"""An app with login, refresh, logout and sessions, and a page to try them on.
 
 Start it with ``python example_app.py`` or with any WSGI server as ``example_app:app``.
 """
@@ -16,8 +16,6 @@ from flask import Flask
 from flask import render_template_string
 from flask import request
 from flask.typing import ResponseReturnValue
-from flask_jwt_extended import create_access_token
-from flask_jwt_extended import create_refresh_token
 from flask_jwt_extended import get_jwt
 from flask_jwt_extended import get_jwt_identity
 from flask_jwt_extended import jwt_required
@@ -27,7 +25,6 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.serving import make_server
 
 from flask_logout import LogoutExtension
-from flask_logout import session_claims
 
 USERNAME, PASSWORD = "ada", "analytical-engine"
 
@@ -36,6 +33,7 @@ USERNAME, PASSWORD = "ada", "analytical-engine"
 # of your own with: python -c "import secrets; print(secrets.token_hex(32))"
 DEMO_SECRET = "a public demo secret, never use it in an app of your own"
 
+logout = LogoutExtension()
 routes = Blueprint("example", __name__)
 
 
@@ -47,7 +45,11 @@ def create_app() -> Flask:
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///example.db"
     db = SQLAlchemy(app)
     JWTManager(app)
-    LogoutExtension(app)  # adds POST /auth/logout; every route rejects revoked tokens
+    app.config["LOGOUT_ENDPOINTS"] = {"logout", "logout_all", "sessions"}
+    # DEMO ONLY. Without a grace period, the page shows at once that a refresh token was
+    # used twice. Keep the default of 30 seconds in an app of your own.
+    app.config["LOGOUT_ROTATION_GRACE"] = 0
+    logout.init_app(app)  # adds the endpoints; every route rejects revoked tokens
     app.register_blueprint(routes)
     # If two workers start at once, the slower one fails because the table exists.
     with app.app_context(), suppress(OperationalError):
@@ -57,24 +59,28 @@ def create_app() -> Flask:
 
 @routes.post("/auth/login")
 def login() -> ResponseReturnValue:
-    """Check the password, and issue an access token and a refresh token."""
+    """Check the password, and start a session with an access and a refresh token."""
     match request.get_json(silent=True):
         case {"username": str(name), "password": str(word)} if _is_known(name, word):
-            claims = session_claims()  # both tokens belong to this login
-            return {
-                "access_token": create_access_token(name, additional_claims=claims),
-                "refresh_token": create_refresh_token(name, additional_claims=claims),
-            }
+            device = request.headers.get("X-Device")
+            return logout.start_session(name, label=device)._asdict()
     return {"msg": "Wrong user name or password"}, 401
 
 
 @routes.post("/auth/refresh")
 @jwt_required(refresh=True)
 def refresh() -> ResponseReturnValue:
-    """Issue another access token for the same login."""
-    claims = session_claims(get_jwt())
-    token = create_access_token(get_jwt_identity(), additional_claims=claims)
-    return {"access_token": token}
+    """Exchange the refresh token for a new pair of tokens."""
+    return logout.refresh_session()._asdict()
+
+
+@routes.post("/password")
+@jwt_required()
+def change_password() -> ResponseReturnValue:
+    """End all other logins, as an app does when the password changes."""
+    sid = get_jwt().get("sid")
+    logout.revoke_user(get_jwt_identity(), keep_session=sid, reason="password changed")
+    return {"msg": "All other logins have ended"}
 
 
 @routes.get("/me")
@@ -144,56 +150,63 @@ PAGE = r"""<!doctype html>
 <link rel="icon" href="data:,">
 <style>
 :root { color-scheme: light dark; --paper: #f5f4f0; --card: #fff; --ink: #1d1c1a;
-  --soft: #5f5b54; --line: #dad6cd; --blue: #1c59c4; --good: #14693a; --bad: #ad2a20 }
+  --soft: #5f5b54; --line: #8d8880; --blue: #1c59c4; --good: #14693a; --bad: #ad2a20 }
 @media (prefers-color-scheme: dark) { :root { --paper: #161719; --card: #212327;
-  --ink: #ecebe8; --soft: #a9a69f; --line: #3a3d43; --blue: #3a72dd; --good: #1d7a46;
+  --ink: #ecebe8; --soft: #b5b2ab; --line: #6d7078; --blue: #2f66d0; --good: #1d7a46;
   --bad: #b93a30 } }
 * { box-sizing: border-box }
-body { margin: 0 auto; max-width: 68rem; padding: 0 1rem 2rem; background: var(--paper);
+body { margin: 0 auto; max-width: 72rem; padding: 0 1rem 2rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif }
-h1 { margin: 1rem 0 0; font-size: 1.5rem } h2 { font-size: 1rem; margin: 1rem 0 .5rem }
+h1 { margin: 1rem 0 0; font-size: 1.5rem } h2 { margin: 1rem 0 .5rem; font-size: 1.1rem }
 p { margin: .25rem 0 .5rem; color: var(--soft) }
-nav { position: sticky; top: 0; display: grid; grid-template-columns: 1fr 1fr; gap: .5rem;
-  padding: .5rem 0; background: var(--paper) }
-button { min-height: 3rem; border: 0; border-radius: .5rem; background: var(--blue);
-  color: #fff; font: inherit; font-weight: 600; cursor: pointer }
+.grid { display: grid; gap: 1rem; margin-bottom: 1rem }
+.card { padding: 0 .75rem .75rem; border: 1px solid var(--line); border-radius: .5rem;
+  background: var(--card) }
+.card h2, h3 { display: flex; justify-content: space-between; align-items: center;
+  margin: .6rem 0; font-size: 1rem }
+.buttons { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem }
+.buttons > :last-child:nth-child(odd) { grid-column: 1 / -1 }
+button { min-height: 3rem; padding: .25rem .5rem; border: 0; border-radius: .5rem;
+  background: var(--blue); color: #fff; font: inherit; font-weight: 600; cursor: pointer }
 button:hover { filter: brightness(1.1) }
 :focus-visible { outline: 3px solid var(--ink); outline-offset: 2px }
-details, article { margin-bottom: .5rem; padding: 0 .75rem; border: 1px solid var(--line);
-  border-radius: .5rem; background: var(--card) }
-summary { padding: .6rem 0; font-weight: 600; cursor: pointer }
-h3 { display: flex; justify-content: space-between; margin: .6rem 0; font-size: 1rem }
-h3 b { padding: 0 .6rem; border-radius: 1rem; background: var(--bad); color: #fff }
-h3 b.good { background: var(--good) }
+b { padding: 0 .6rem; border-radius: 1rem; background: #5f5b54; color: #fff }
+b.good { background: var(--good) } b.bad { background: var(--bad) }
+dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .75rem; margin: 0 0 .75rem }
+dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
+ul { margin: 0; padding: 0; list-style: none }
+li { display: flex; justify-content: space-between; align-items: center; gap: .5rem;
+  padding: .25rem 0; border-top: 1px solid var(--line); overflow-wrap: anywhere }
+article { margin-bottom: .5rem }
 pre { margin: 0; padding: .5rem 0; border-top: 1px solid var(--line); font-size: .85rem;
   white-space: pre-wrap; overflow-wrap: anywhere }
-@media (min-width: 48rem) { nav { grid-template-columns: repeat(4, 1fr) }
-  main { display: grid; grid-template-columns: 3fr 2fr; gap: 1rem; align-items: start }
-  main > :first-child { order: 1 } }
+@media (min-width: 48rem) { .grid { grid-template-columns: 1fr 1fr; align-items: start } }
 </style>
 <h1>Flask-Logout</h1>
-<p>Log in as {{ username }}, call /me, then log out. The app then rejects both
-tokens, also after you restart it.</p>
-<nav aria-label="Requests">
-<button id="login">Log in</button><button id="me">Call /me</button>
-<button id="refresh">Refresh</button><button id="logout">Log out</button>
-</nav>
+<p>Log in as {{ username }} on two devices, then end one login or all of them. The app
+rejects the tokens of a login that has ended, also after you restart it.</p>
 <p id="status" role="status">No request yet.</p>
-<main>
-<section aria-label="Tokens"><h2>Tokens</h2>
-<details><summary>Access token</summary><pre id="access">none yet</pre></details>
-<details><summary>Refresh token</summary><pre id="renewal">none yet</pre></details>
-</section>
+<div class="grid" id="devices"></div>
+<div class="grid">
+<section class="card" aria-label="Sessions"><h2>Where {{ username }} is logged in</h2>
+<ul id="sessions"><li>Nowhere yet.</li></ul></section>
+<section class="card" aria-label="Stolen token"><h2>A stolen refresh token</h2>
+<p>A thief copies the refresh token of the phone. Whoever of the two refreshes second is
+noticed, and the session ends for both. This example has no grace period, so a second use
+is noticed at once.</p>
+<div class="buttons"><button id="steal">Copy the phone's token</button>
+<button id="use">Refresh as the thief</button></div></section>
+</div>
 <section aria-label="Requests and responses"><h2>Requests, newest first</h2>
 <div id="log"></div></section>
-</main>
 <script>
-const tokens = {}, find = id => document.getElementById(id);
-const cut = text => text.replace(/eyJ[\w.-]{9,}/g, token => token.slice(0, 9) + "…");
-const decode = token => token.split(".").slice(0, 2).map((part, index) => {
-  const claims = JSON.parse(atob(part.replace(/-/g, "+").replace(/_/g, "/")));
-  return ["Header ", "Payload "][index] + JSON.stringify(claims, null, 2);
-}).join("\n");
+const user = {username: {{ username|tojson }}, password: {{ password|tojson }}};
+const find = id => document.getElementById(id);
+const tail = token => "…" + token.slice(-8);
+const cut = text => text.replace(/eyJ[\w.-]{9,}/g, tail);
+const decode = token => JSON.parse(atob(token.split(".")[1].replace(/-/g, "+")
+  .replace(/_/g, "/")));
+const thief = {};
 
 function element(tag, text, ...children) {
   const made = document.createElement(tag);
@@ -201,45 +214,181 @@ function element(tag, text, ...children) {
   return made;
 }
 
-async function send(method, path, token, body) {
+// Send a request, and show it. An expected rejection is shown as a success.
+async function send(method, path, {token, body, device, expected = []} = {}) {
   const headers = {};
   if (token) headers.Authorization = "Bearer " + token;
+  if (device) headers["X-Device"] = device;
   if (body) headers["Content-Type"] = "application/json";
   body = body && JSON.stringify(body);
-  let status = "no response", answer = "";
+  let status = 0, text = "";
   try {
     const response = await fetch(path, {method, headers, body});
     status = response.status;
-    answer = await response.text();
-  } catch (error) { answer = String(error); }
+    text = await response.text();
+  } catch { text = "The server doesn't respond. Start it again: python example_app.py"; }
+  const isExpected = status === 200 || expected.includes(status);
+  const words = status === 0 ? "no response"
+    : status === 200 ? "200" : status + (isExpected ? ", as expected" : "");
+  const badge = element("b", words);
+  badge.className = isExpected ? "good" : "bad";
   const lines = Object.entries(headers).map(([name, value]) => name + ": " + value);
-  const badge = element("b", String(status));
-  badge.classList.toggle("good", status === 200);
-  find("log").prepend(element("article", element("h3", method + " " + path, badge),
+  const entry = element("article", element("h3", method + " " + path, badge),
     element("pre", cut([...lines, body || ""].join("\n").trim() || "(no token)")),
-    element("pre", cut(answer))));
-  const isLogout = path === "/auth/logout" && status === 200;
-  const hint = isLogout ? ". Try the old tokens again." : "";
-  find("status").textContent = method + " " + path + ": " + status + hint;
-  if (status === 200) keep(JSON.parse(answer));
+    element("pre", cut(text)));
+  entry.className = "card";
+  find("log").prepend(entry);
+  find("status").textContent = `${method} ${path}: ${words}`;
+  let data = null;
+  try { data = JSON.parse(text); } catch { /* not JSON */ }
+  return {status, data};
 }
 
-// Keep the tokens after a logout, to show that the app rejects them.
-function keep({access_token, refresh_token}) {
-  tokens.access = access_token || tokens.access;
-  tokens.refresh = refresh_token || tokens.refresh;
-  if (access_token) find("access").textContent = decode(access_token);
-  if (refresh_token) find("renewal").textContent = decode(refresh_token);
+class Device {
+  constructor(name) {
+    Object.assign(this, {name, tokens: null, state: "logged out"});
+    this.badge = element("b", "");
+    this.shown = {};
+    const list = element("dl", "");
+    for (const title of ["Session", "Access token", "Refresh token", "Expires in"]) {
+      list.append(element("dt", title), this.shown[title] = element("dd", "–"));
+    }
+    const buttons = element("div", "");
+    buttons.className = "buttons";
+    for (const [label, act] of [["Log in", this.logIn], ["Call /me", this.callMe],
+      ["Refresh", () => this.refreshOnce(this.tokens)], ["Log out", this.logOut],
+      ["Log out everywhere else", () => this.logOutAll(true)],
+      ["Log out everywhere", () => this.logOutAll(false)],
+      ["Change password, keep me", this.changePassword]]) {
+      const button = element("button", label);
+      button.setAttribute("aria-label", `${name}: ${label}`);
+      button.onclick = async () => { await act.call(this); await update(); };
+      buttons.append(button);
+    }
+    const card = element("section", element("h2", name, this.badge), list, buttons);
+    card.className = "card";
+    card.setAttribute("aria-label", name);
+    find("devices").append(card);
+    this.show();
+  }
+
+  get access() { return this.tokens && this.tokens.access_token; }
+
+  get rejected() { return ["active", "reused"].includes(this.state) ? [] : [401]; }
+
+  async logIn() {
+    const {status, data} = await send("POST", "/auth/login",
+      {body: user, device: this.name});
+    if (status === 200) Object.assign(this, {tokens: data, state: "active"});
+  }
+
+  async callMe() {
+    await send("GET", "/me", {token: this.access, expected: this.rejected});
+  }
+
+  // One refresh at a time. A caller that waited gets the newest tokens.
+  async refreshOnce(used) {
+    return navigator.locks.request("refresh " + this.name, async () => {
+      if (this.tokens !== used) return;
+      for (const isRetry of [false, true]) {
+        const {status, data} = await send("POST", "/auth/refresh", {
+          token: used && used.refresh_token,
+          expected: thief.used ? [401] : this.rejected,
+        });
+        if (status === 200) this.tokens = data;
+        if (status === 401 && thief.used && this.name === "Phone") this.state = "reused";
+        if (status !== 0 || isRetry) return;
+      }
+    });
+  }
+
+  async logOut() {
+    const body = {refresh_token: this.tokens ? this.tokens.refresh_token : ""};
+    await send("POST", "/auth/logout",
+      {token: this.access, body, expected: this.rejected});
+  }
+
+  async logOutAll(keep_current) {
+    await send("POST", "/auth/logout/all",
+      {token: this.access, body: {keep_current}, expected: this.rejected});
+  }
+
+  async changePassword() {
+    await send("POST", "/password", {token: this.access, expected: this.rejected});
+  }
+
+  // Ask without showing the request whether the tokens are still accepted.
+  async check() {
+    if (!this.tokens || this.state === "reused") return;
+    const headers = {Authorization: "Bearer " + this.access};
+    try {
+      const {status} = await fetch("/me", {headers});
+      this.state = status === 200 ? "active" : "revoked";
+    } catch { /* the next request shows that the server doesn't respond */ }
+  }
+
+  show() {
+    this.badge.textContent = this.state;
+    this.badge.className = {active: "good", revoked: "bad", reused: "bad"}[this.state] || "";
+    if (!this.tokens) return;
+    const {sid} = decode(this.access), {refresh_token} = this.tokens;
+    this.shown.Session.textContent = sid.slice(0, 8);
+    this.shown["Access token"].textContent = tail(this.access);
+    this.shown["Refresh token"].textContent =
+      `${tail(refresh_token)}, generation ${decode(refresh_token).generation}`;
+  }
+
+  tick() {
+    if (!this.tokens) return;
+    const left = Math.max(0, Math.round(decode(this.access).exp - Date.now() / 1000));
+    const seconds = String(left % 60).padStart(2, "0");
+    this.shown["Expires in"].textContent = `${Math.floor(left / 60)}:${seconds}`;
+  }
 }
 
-const user = {username: {{ username|tojson }}, password: {{ password|tojson }}};
-find("login").onclick = () => send("POST", "/auth/login", null, user);
-find("me").onclick = () => send("GET", "/me", tokens.access);
-find("refresh").onclick = () => send("POST", "/auth/refresh", tokens.refresh);
-find("logout").onclick = () =>
-  send("POST", "/auth/logout", tokens.access, {refresh_token: tokens.refresh});
-document.querySelectorAll("details").forEach(
-  each => each.open = matchMedia("(min-width: 48rem)").matches);
+const devices = ["Phone", "Laptop"].map(name => new Device(name));
+
+async function update() {
+  for (const device of devices) await device.check();
+  for (const device of devices) { device.show(); device.tick(); }
+  const active = devices.find(device => device.state === "active");
+  const items = [];
+  if (active) {
+    const headers = {Authorization: "Bearer " + active.access};
+    try {
+      const response = await fetch("/auth/sessions", {headers});
+      for (const session of (await response.json()).data.sessions) {
+        const button = element("button", "End");
+        const name = `${session.label || "unnamed"}, ${session.id.slice(0, 8)}`;
+        button.setAttribute("aria-label", `End ${name}`);
+        button.onclick = async () => {
+          await send("DELETE", "/auth/sessions/" + session.id, {token: active.access});
+          await update();
+        };
+        items.push(element("li", name, button));
+      }
+    } catch { /* the next request shows that the server doesn't respond */ }
+  }
+  find("sessions").replaceChildren(...items.length ? items
+    : [element("li", "Nowhere, or no device can tell.")]);
+}
+
+find("steal").onclick = () => {
+  const [phone] = devices;
+  Object.assign(thief, {token: phone.tokens && phone.tokens.refresh_token, used: false});
+  find("status").textContent = thief.token
+    ? `The thief has ${tail(thief.token)}.` : "Log in on the phone first.";
+};
+find("use").onclick = async () => {
+  const [phone] = devices;
+  const isSecond = phone.tokens && phone.tokens.refresh_token !== thief.token;
+  const {status} = await send("POST", "/auth/refresh",
+    {token: thief.token, expected: isSecond ? [401] : []});
+  thief.used = Boolean(thief.token);
+  if (status === 401 && isSecond) phone.state = "reused";
+  await update();
+};
+setInterval(() => devices.forEach(device => device.tick()), 1000);
 </script>
 """
 

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parent.parent
 # Enough examples for each phase to reach every branch of the endpoint in a few seconds.
 MAX_EXAMPLES = 30
 
-SET_UP = "    LogoutExtension(app)"
-# Both endpoints are enabled. The upstream refuses to end every login of a user, so that the
+SET_UP = "    logout.init_app(app)"
+# The upstream refuses to end every login of a user, so that the
 # access token stays valid for the next generated request.
 SET_UP_ALL = """
     from flask_logout import ExternalAPIError
@@ -36,8 +36,8 @@ SET_UP_ALL = """
         if pair.refresh is None:
             raise ExternalAPIError()
 
-    app.config["LOGOUT_ENDPOINTS"] = {"logout", "logout_all"}
-    LogoutExtension(app).upstream(refuse)"""
+    logout.upstream(refuse)
+    logout.init_app(app)"""
 
 # A schema can't describe a valid refresh token. So with a valid access token, a well-formed
 # body leads to a 400 like a malformed one, and without it, both lead to a 401. All other
