@@ -23,6 +23,7 @@ from flask_logout.claims import token_key
 from flask_logout.keys import ANY_ISSUER
 from flask_logout.keys import Issuer
 from flask_logout.keys import make_key
+from flask_logout.keys import user_keys
 from flask_logout.revocation import covers
 from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS
@@ -383,4 +384,15 @@ def test_a_postponed_revocation_covers_more_and_is_kept_longer() -> None:
         made[1],
         # A later time can't be represented, so it never expires.
         replace(made[2], expires_at=None),
+    ]
+
+
+def test_the_keys_of_a_user_are_those_of_the_user_and_of_everyone() -> None:
+    everyone = [make_key("everyone", x, None) for x in ("a", ANY_ISSUER)]
+    assert user_keys("a", None) == everyone
+    user = [make_key("subject", x, "1") for x in ("a", ANY_ISSUER)]
+    assert user_keys("a", "1") == everyone + user
+    assert user_keys(None, "1") == [
+        make_key("everyone", ANY_ISSUER, None),
+        make_key("subject", ANY_ISSUER, "1"),
     ]
