@@ -31,6 +31,9 @@ ONCE = [
             "mirror_workers",
             "purge",
             "schemathesis",
+            "session_model",
+            "session_races",
+            "session_simulation",
         )
     ),
 ]
