@@ -40,6 +40,7 @@ class SessionMethods:
         :param additional_claims: more claims for both tokens.
         :returns: the tokens.
         :raises ValueError: if ``additional_claims`` has a claim of Flask-Logout.
+        :raises TypeError: if the label isn't a string.
         :raises StoreUnavailableError: if the store can't be reached. Nobody is logged in.
         """
         from . import minting

@@ -25,6 +25,7 @@ from .keys import user_keys
 from .minting import Plan
 from .minting import TokenPair
 from .purging import current_app_object
+from .revocation_maker import require_text
 from .rotation import judge
 from .rotation import Policy
 from .rotation import REJECTED
@@ -62,6 +63,7 @@ class SessionService:
         additional_claims: Claims | None,
     ) -> TokenPair:
         """Log a user in, with one round trip, or two if the sessions are limited."""
+        require_text("label", label)
         plan = minting.plan_login(
             identity, additional_claims, self.settings.session_lifetime
         )

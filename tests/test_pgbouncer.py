@@ -22,6 +22,12 @@ from .conftest import new_database
 from .programs import find_program
 from .proxy import free_port
 from .proxy import wait_for_server
+from .session_apps import age
+from .session_apps import generation
+from .session_apps import log_in
+from .session_apps import make_session_app
+from .session_apps import renew
+from .session_apps import renewed
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
@@ -156,6 +162,24 @@ def test_connections_are_returned_without_session_settings(
                 )
                 == 0
             )
+
+
+def test_sessions_are_rotated_in_many_threads(host: Flask, make_app: MakeApp) -> None:
+    kept = ("SQLALCHEMY_DATABASE_URI", "SQLALCHEMY_ENGINE_OPTIONS")
+    app = make_session_app(make_app, **{x: host.config[x] for x in kept})
+    pair, barrier = log_in(app.test_client()), Barrier(THREADS)
+
+    def refresh(_: int) -> int:
+        barrier.wait()
+        return generation(renewed(app.test_client(), pair))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(refresh, range(THREADS))) == [1] * THREADS
+    second = renewed(app.test_client(), pair)
+    age(app, second, 31)
+    assert renew(app.test_client(), pair).status_code == 401
+    assert get_status(app.test_client(), second) == (401, 401)
+    dispose(app)
 
 
 def read_one(connection: sa.Connection, query: str) -> t.Any:

@@ -518,6 +518,13 @@ def test_claims_of_the_extension_are_rejected(local: Flask, claim: str) -> None:
     assert rows_of(local) == []
 
 
+def test_a_label_must_be_a_string(local: Flask) -> None:
+    with local.app_context(), pytest.raises(TypeError) as caught:
+        logout.start_session("ada", label=t.cast(t.Any, {"a": 1}))
+    assert str(caught.value) == "Invalid label of type dict. Expected a string."
+    assert rows_of(local) == []
+
+
 def test_refresh_session_needs_a_refresh_token(local: Flask) -> None:
     client, messages = local.test_client(), []
 

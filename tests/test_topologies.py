@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
+from werkzeug.test import TestResponse
 
 from flask_logout.stores.sqlalchemy.topology import list_risks
 
@@ -16,10 +20,16 @@ from .database_servers import MariaDBServer
 from .database_servers import PostgreSQLServer
 from .database_servers import ReplicaServer
 from .database_servers import StandbyServer
+from .session_apps import log_in
+from .session_apps import make_session_app
+from .session_apps import pair_of
+from .session_apps import renew
+from .session_apps import sids_of
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
+from .tokens import Pair
 
 pytestmark = pytest.mark.infrastructure
 
@@ -231,3 +241,33 @@ def test_a_check_on_a_galera_node_finds_the_logout_on_another_node(
         connection.exec_driver_sql("UNLOCK TABLES")
     engine.dispose()
     assert get_status(apps[1].test_client(), pair) == (401, 401)
+
+
+def test_one_refresh_wins_on_two_galera_nodes(
+    make_app: MakeApp, nodes: tuple[GaleraServer, GaleraServer]
+) -> None:
+    apps = [
+        make_session_app(
+            make_app,
+            SQLALCHEMY_DATABASE_URI=node.url.render_as_string(),
+            LOGOUT_ROTATION_GRACE=0,
+            LOGOUT_TIMEOUT=60,
+        )
+        for node in nodes
+    ]
+    for _ in range(5):
+        pair, barrier = log_in(apps[0].test_client()), Barrier(2 * len(apps))
+
+        def refresh(
+            app: Flask, pair: Pair = pair, barrier: Barrier = barrier
+        ) -> TestResponse:
+            barrier.wait()
+            return renew(app.test_client(), pair)
+
+        with ThreadPoolExecutor(2 * len(apps)) as pool:
+            answers = list(pool.map(refresh, 2 * apps))
+        assert sorted(x.status_code for x in answers) == [200, 401, 401, 401]
+        [new] = [pair_of(x) for x in answers if x.status_code == 200]
+        for app in apps:
+            assert get_status(app.test_client(), new) == (401, 401)
+            assert sids_of(app) == []
