@@ -43,7 +43,9 @@ def make_insert_once(
         # With ON DUPLICATE KEY UPDATE, some drivers don't tell whether a row is new.
         return mysql.insert(table).values(row).prefix_with("IGNORE")
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).values(row).on_conflict_do_nothing(index_elements=["key"])
+    once = insert(table).values(row).on_conflict_do_nothing(index_elements=["key"])
+    # Old versions of SQLAlchemy don't count the rows of an INSERT.
+    return once.returning(table.c.key)
 
 
 def make_rotate(table: sa.Table, policy: Policy, dialect: str) -> sa.Update:
@@ -226,7 +228,8 @@ def make_end(table: sa.Table, revocations: sa.Table, dialect: str) -> sa.Insert:
         return insert.on_duplicate_key_update(changes)
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     upsert = make(revocations).from_select(list(row), source)
-    return upsert.on_conflict_do_update(index_elements=["key"], set_=changes)
+    upsert = upsert.on_conflict_do_update(index_elements=["key"], set_=changes)
+    return upsert.returning(revocations.c.key)
 
 
 def bind_values(values: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -46,9 +46,6 @@ if t.TYPE_CHECKING:
 # The number of times that a swap is attempted while other swaps interfere.
 _ATTEMPTS = 5
 
-# SQLAlchemy counts the rows of an INSERT only on demand.
-_COUNT = {"preserve_rowcount": True}
-
 # The first version with RETURNING.
 _SQLITE = (3, 35)
 
@@ -145,7 +142,7 @@ class SQLAlchemySessions:
         """Insert a session, and return whether it is new."""
         (fitted,) = self._texts.fit([session])
         bound = bind_values({**vars(fitted), "rotated_at": None})
-        return self._change(statement, bound).rowcount == 1
+        return self._change(statement, bound).changed == 1
 
     def _swap(self, session: Session, presented: int) -> Rotation | None:
         """Run the compare-and-swap, and return ``None`` if it changed nothing."""
@@ -169,10 +166,7 @@ class SQLAlchemySessions:
 
     def _change(self, statement: sa.Executable, bound: dict[str, t.Any]) -> _Done:
         def work(connection: sa.Connection) -> _Done:
-            result = connection.execute(statement, bound, execution_options=_COUNT)
-            rows = result.fetchall() if result.returns_rows else ()
-            is_mysql = self._dialect == "mysql"
-            return _Done(rows, result.rowcount, result.lastrowid if is_mysql else None)
+            return _run(connection, statement, bound)
 
         # After the grace period, a repetition would look like a reused token.
         return self._engine.write(work, self._policy.grace.total_seconds())
@@ -188,8 +182,7 @@ class SQLAlchemySessions:
         def work(connection: sa.Connection) -> int:
             nonlocal is_lost
             try:
-                done = connection.execute(statement, bound, execution_options=_COUNT)
-                return done.rowcount
+                return _run(connection, statement, bound).changed
             except Exception as e:
                 is_lost = is_lost or not is_answer(e, connection.dialect)
                 raise
@@ -206,9 +199,26 @@ class SQLAlchemySessions:
 
 
 class _Done(t.NamedTuple):
-    rows: t.Sequence[t.Any]
-    rowcount: int
+    changed: int
     lastrowid: int | None
+    rows: t.Sequence[t.Any] = ()
+
+
+def _run(
+    connection: sa.Connection, statement: sa.Executable, bound: dict[str, t.Any]
+) -> _Done:
+    if DIALECTS[connection.dialect.name] != "mysql":
+        rows = connection.execute(statement, bound).fetchall()
+        return _Done(len(rows), None, rows)
+    # With some drivers, SQLAlchemy forgets these as soon as it closes the cursor.
+    seen: list[_Done] = []
+
+    def note(*event: t.Any) -> None:
+        seen.append(_Done(event[1].rowcount, event[1].lastrowid))
+
+    sa.event.listen(connection, "after_cursor_execute", note)
+    connection.execute(statement, bound)
+    return seen[-1]
 
 
 def _presented_by(session: Session) -> int:
