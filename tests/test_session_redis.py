@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from dataclasses import replace
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
-from functools import partial
 from pathlib import Path
 
 import pytest
-from redis.crc import key_slot
 
 from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
@@ -23,9 +20,6 @@ from flask_logout.stores.redis import sessions as sessions_module
 from flask_logout.stores.redis.records import to_milliseconds
 from flask_logout.stores.sessions import SessionTally
 
-from .redis_servers import cluster
-from .redis_servers import cluster_url
-from .redis_servers import moving
 from .redis_servers import running_url
 from .redis_servers import Server
 from .sessions import DAY
@@ -269,46 +263,3 @@ def test_the_end_of_a_session_waits_for_replicas(tmp_path: Path) -> None:
                 store.revoke_once(other)
             # The caller that has stored it waits.
             assert not store.revoke_once(other)
-
-
-def answered_in_time(act: t.Callable[[], t.Any]) -> t.Any:
-    """Repeat an operation until the nodes agree where a slot is."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return act()
-        except StoreUnavailableError as e:
-            # Nothing was done, so the operation can be repeated.
-            assert type(e) is StoreUnavailableError
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-@pytest.mark.infrastructure
-def test_refreshes_are_right_while_slots_are_moved(tmp_path: Path) -> None:
-    """Refreshes are redirected (ASK, MOVED) but not repeated."""
-    with cluster(tmp_path / "cluster") as nodes:
-        with opened_redis(cluster_url(nodes[0]), 16 * SECOND) as stores:
-            store, answered = stores.sessions(NEVER), 0
-            for number in range(40):
-                if number >= 6 and answered:
-                    break
-                session = make_session(f"{number}", subject=f"user {number}")
-                answered_in_time(partial(store.start, session))
-                generation = 0
-                slot = key_slot(stores.name_of(session))
-                with moving(nodes, slot, "with_sessions:*"):
-                    try:
-                        rotation = rotate(store, session, 0)
-                    except StoreUnavailableError as e:
-                        assert type(e) is StoreUnavailableError
-                    else:
-                        assert rotation == Rotation("rotated", 1)
-                        answered, generation = answered + 1, 1
-                # A reader without the new layout is redirected.
-                following = Rotation("rotated", generation + 1)
-                again = partial(rotate, store, session, generation)
-                assert answered_in_time(again) == following
-                listed = partial(list_all, store, subject=f"user {number}")
-                assert len(answered_in_time(listed)) == 1
-            assert answered > 0
