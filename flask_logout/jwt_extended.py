@@ -20,10 +20,12 @@ from flask_jwt_extended.internal_utils import custom_verification_for_token
 from flask_jwt_extended.internal_utils import get_jwt_manager
 from flask_jwt_extended.internal_utils import has_user_lookup
 from flask_jwt_extended.internal_utils import verify_token_not_blocklisted
+from flask_jwt_extended.internal_utils import verify_token_type
 from flask_jwt_extended.view_decorators import _decode_jwt_from_cookies
 from flask_jwt_extended.view_decorators import _decode_jwt_from_headers
 from flask_jwt_extended.view_decorators import _decode_jwt_from_json
 from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
+from flask_jwt_extended.view_decorators import _load_user
 from flask_jwt_extended.view_decorators import _verify_token_is_fresh
 
 from .claims import Claims
@@ -112,6 +114,26 @@ def call_loaders(header: dict[str, t.Any], claims: Claims) -> None:
     """
     verify_token_not_blocklisted(header, dict(claims))
     custom_verification_for_token(header, dict(claims))
+
+
+def accept_refresh_token(
+    header: dict[str, t.Any], claims: dict[str, t.Any], location: str
+) -> None:
+    """Make a decoded token that of the request, as ``jwt_required(refresh=True)`` does.
+
+    It calls the verification loader and the user lookup loader, but no blocklist loader.
+
+    :param header: the header of the token.
+    :param claims: the claims of the token.
+    :param location: where the token was found, one of :data:`LOCATIONS`.
+    :raises JWTExtendedException: if it isn't a refresh token, or a loader rejects it.
+    """
+    verify_token_type(claims, refresh=True)
+    custom_verification_for_token(header, claims)
+    g._jwt_extended_jwt_user = _load_user(header, claims)
+    g._jwt_extended_jwt_header = header
+    g._jwt_extended_jwt = claims
+    g._jwt_extended_jwt_location = location
 
 
 def verify_fresh(claims: Claims) -> None:

@@ -93,4 +93,3 @@ def _read_stamp(default: float) -> float:
     if has_request_context():
         return t.cast(float, request.environ.get(_STARTED_AT, default))
     return default
-

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from flask_logout import StoreUnavailableError
 from flask_logout.keys import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
+from flask_logout.stores.sqlalchemy.tracing import RELAY
 
 from .conftest import MakeApp
 from .revocations import revocation
@@ -69,6 +70,20 @@ def use(store: SQLAlchemyStore) -> None:
     """Check a token, and revoke one."""
     store.find([KEY])
     store.add([revocation()])
+
+
+@pytest.mark.parametrize(
+    "name", ["before_cursor_execute", "after_cursor_execute", "handle_error"]
+)
+def test_only_listeners_take_statements_off_the_fast_path(app: Flask, name: str) -> None:
+    engine = store_of(app).engine.get()
+    relay = engine.get_execution_options()[RELAY]
+    assert not relay.is_needed()
+    with listening(engine, name, lambda *_: None):
+        assert relay.is_needed()
+    with listening(engine_of(app), name, lambda *_: None):
+        # A database of its own has nothing to do with the app's engine.
+        assert relay.is_needed() is (app.config.get("LOGOUT_STORE_URI") is None)
 
 
 @pytest.mark.parametrize("name", ["before_cursor_execute", "after_cursor_execute"])

@@ -17,11 +17,14 @@ NAMES = [
     "flask_jwt_extended.default_callbacks.default_decode_key_callback",
     "flask_jwt_extended.internal_utils.custom_verification_for_token",
     "flask_jwt_extended.internal_utils.get_jwt_manager",
+    "flask_jwt_extended.internal_utils.has_user_lookup",
     "flask_jwt_extended.internal_utils.verify_token_not_blocklisted",
+    "flask_jwt_extended.internal_utils.verify_token_type",
     "flask_jwt_extended.view_decorators._decode_jwt_from_cookies",
     "flask_jwt_extended.view_decorators._decode_jwt_from_headers",
     "flask_jwt_extended.view_decorators._decode_jwt_from_json",
     "flask_jwt_extended.view_decorators._decode_jwt_from_query_string",
+    "flask_jwt_extended.view_decorators._load_user",
     "flask_jwt_extended.view_decorators._verify_token_is_fresh",
 ]
 

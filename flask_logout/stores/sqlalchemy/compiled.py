@@ -11,6 +11,7 @@ from .tracing import RELAY
 from .tracing import Relay
 
 Query = t.Union["sa.Select[t.Any]", "sa.CompoundSelect[t.Any]"]
+Change = t.Union[sa.Insert, sa.Update]
 
 _CURSOR = "logout_cursor"
 
@@ -60,11 +61,7 @@ class CompiledQuery:
             sql, bound = _inline(sql, bound), []
         rows: t.Sequence[t.Sequence[t.Any]] | None = None
         try:
-            # Reuse one cursor per connection, because MySQL Connector/Python pings the
-            # server whenever a cursor is created.
-            cursor = connection.info.get(_CURSOR)
-            if cursor is None:
-                cursor = connection.info[_CURSOR] = connection.cursor()
+            cursor = cursor_of(connection)
             cursor.execute(sql, bound)
             rows = cursor.fetchall()
         finally:
@@ -83,26 +80,101 @@ def _inline(sql: str, values: t.Iterable[t.Any]) -> str:
     return sql % tuple(_LITERALS[type(value)](value) for value in values)
 
 
-class CompiledChange:
-    """An INSERT that is compiled once and runs as the driver's own SQL."""
+class Changed(t.NamedTuple):
+    """What a statement that writes has returned."""
 
-    def __init__(self, statement: sa.Insert, engine: sa.Engine) -> None:
+    number: int
+    """The number of rows that it changed."""
+
+    last_id: int | None
+    """The last inserted id, on MySQL and MariaDB."""
+
+    rows: t.Sequence[t.Sequence[t.Any]]
+    """The rows of its RETURNING clause."""
+
+
+class CompiledChange:
+    """A statement that writes, compiled once, which runs on the driver's own cursor."""
+
+    def __init__(self, statement: Change, engine: sa.Engine) -> None:
         dialect = engine.dialect
+        options = engine.get_execution_options()
+        self._relay: Relay = options[RELAY]
+        self._is_special = bool(options.keys() & {"schema_translate_map", GUEST})
+        # MySQL Connector/Python finds out that a connection is closed only when it creates
+        # a cursor, as SQLAlchemy does for each statement.
+        self._needs_cursor = dialect.driver == "mysqlconnector"
+        self._statement = statement
         compiled = statement.compile(dialect=dialect)
         self._sql = str(compiled)
-        names = compiled.positiontup if compiled.positional else None
-        self._names = names
+        self._names = compiled.positiontup if compiled.positional else None
+        params = compiled.params.items()
+        self._constants = {name: value for name, value in params if value is not None}
         self._processors = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect)
-            for name, bind in compiled.binds.items()
+            for bind, name in compiled.bind_names.items()
         }
 
-    def run(self, connection: sa.Connection, parameters: t.Mapping[str, t.Any]) -> None:
+    def run(
+        self, connection: sa.Connection, parameters: t.Mapping[str, t.Any]
+    ) -> Changed:
+        """Run the statement.
+
+        :raises sqlalchemy.exc.SQLAlchemyError: the database didn't answer, or returned an
+            error.
+        """
+        if self._is_special:
+            return self._observe(
+                connection, lambda: connection.execute(self._statement, parameters)
+            )
+        given = {**self._constants, **parameters}
         bound = {
-            name: value if process is None else process(value)
-            for name, value in parameters.items()
-            for process in [self._processors[name]]
+            name: given[name] if process is None else process(given[name])
+            for name, process in self._processors.items()
         }
         names = self._names
         ordered = bound if names is None else tuple(bound[name] for name in names)
-        connection.exec_driver_sql(self._sql, ordered)
+        if self._needs_cursor or self._relay.is_needed():
+            return self._observe(
+                connection, lambda: connection.exec_driver_sql(self._sql, ordered)
+            )
+        cursor = cursor_of(connection.connection)
+        try:
+            cursor.execute(self._sql, ordered)
+            return _read(cursor, cursor.fetchall() if cursor.description else ())
+        except connection.dialect.loaded_dbapi.Error as e:
+            is_lost = connection.dialect.is_disconnect(
+                e, connection.connection.dbapi_connection, cursor
+            )
+            raise sa.exc.DBAPIError(
+                self._sql, None, e, connection_invalidated=is_lost
+            ) from e
+
+    def _observe(
+        self, connection: sa.Connection, execute: t.Callable[[], sa.CursorResult[t.Any]]
+    ) -> Changed:
+        # With some drivers, SQLAlchemy forgets these as soon as it closes the cursor.
+        seen: list[Changed] = []
+
+        def note(*event: t.Any) -> None:
+            seen.append(_read(event[1]))
+
+        sa.event.listen(connection, "after_cursor_execute", note)
+        result = execute()
+        rows = result.fetchall() if result.returns_rows else ()
+        return seen[-1]._replace(rows=rows)
+
+
+def cursor_of(connection: sa.PoolProxiedConnection) -> t.Any:
+    """Return the cursor of a connection, which every fast statement reuses.
+
+    MySQL Connector/Python pings the server whenever a cursor is created.
+    """
+    cursor = connection.info.get(_CURSOR)
+    if cursor is None:
+        cursor = connection.info[_CURSOR] = connection.cursor()
+    return cursor
+
+
+def _read(cursor: t.Any, rows: t.Sequence[t.Sequence[t.Any]] = ()) -> Changed:
+    return Changed(cursor.rowcount, getattr(cursor, "lastrowid", None), rows)

@@ -20,6 +20,7 @@ from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
 from ..forking import OncePerProcess
 from ..forking import ProcessLock
+from .compiled import Change
 from .compiled import CompiledChange
 from .compiled import CompiledQuery
 from .compiled import Query
@@ -60,7 +61,7 @@ class OwnEngine:
         self._make = make
         self._timeout = timeout
         self._queries: dict[Query, CompiledQuery] = {}
-        self._changes: dict[sa.Insert, CompiledChange] = {}
+        self._changes: dict[Change, CompiledChange] = {}
         self._turn = ProcessLock()
         self._engine: sa.Engine | None = None
         self._ready = OncePerProcess(self._set_up)
@@ -133,23 +134,17 @@ class OwnEngine:
         # Retry through execute(), which classifies errors.
         return self.execute(statement, parameters)[0]
 
-    def change(  # noqa: DOC503  the class of an exception is a parameter of run()
-        self, statement: sa.Insert, parameters: t.Mapping[str, t.Any]
-    ) -> None:
-        """Run one idempotent INSERT, compiled once.
-
-        :param statement: the INSERT. Pass the same object in every call.
-        :raises OutcomeUnknownError: the INSERT was sent, but the database didn't answer.
-        :raises StoreUnavailableError: the database didn't change anything.
-        """
-        engine = self.get()
-        if "schema_translate_map" in engine.get_execution_options():
-            self.write(lambda x: x.execute(statement, parameters))
-            return
-        # SQLAlchemy doesn't cache the compiled form of a multi-row INSERT.
-        compiled = self._changes.get(statement) or CompiledChange(statement, engine)
-        self._changes[statement] = compiled
+    def change(self, statement: Change, parameters: t.Mapping[str, t.Any]) -> None:
+        """Run one idempotent statement that writes. See :meth:`write` for exceptions."""
+        compiled = self.compile(statement)
         self.write(lambda x: compiled.run(x, parameters))
+
+    def compile(self, statement: Change) -> CompiledChange:
+        """Compile a statement for :meth:`write`. Pass the same object in every call."""
+        found = self._changes.get(statement)
+        if found is None:
+            found = self._changes[statement] = CompiledChange(statement, self.get())
+        return found
 
     def write(  # noqa: DOC503  the class of an exception is a parameter of run()
         self, work: t.Callable[[sa.Connection], T], repeat_within: float = math.inf

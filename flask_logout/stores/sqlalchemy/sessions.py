@@ -22,6 +22,8 @@ from ...rotation import Session
 from .. import LONGEST_WRITE
 from ..monotonic import read_uptime
 from ..sessions import Position
+from .compiled import Change
+from .compiled import Changed
 from .dialects import DIALECTS
 from .dialects import to_utc
 from .engine import OwnEngine
@@ -142,7 +144,7 @@ class SQLAlchemySessions:
         """Insert a session, and return whether it is new."""
         (fitted,) = self._texts.fit([session])
         bound = bind_values({**vars(fitted), "rotated_at": None})
-        return self._change(statement, bound).changed == 1
+        return self._count(self._change(statement, bound)) == 1
 
     def _swap(self, session: Session, presented: int) -> Rotation | None:
         """Run the compare-and-swap, and return ``None`` if it changed nothing."""
@@ -154,7 +156,7 @@ class SQLAlchemySessions:
         bound = {"session_key": session.key, "owner": session.subject_key}
         done = self._change(self._rotate, bound | bind_values(values))
         if self._dialect == "mysql":
-            generation, outcome = divmod(done.lastrowid or 0, len(OUTCOMES))
+            generation, outcome = divmod(done.last_id or 0, len(OUTCOMES))
             return Rotation(OUTCOMES[outcome], generation) if outcome else None
         if not done.rows:
             return None
@@ -164,12 +166,12 @@ class SQLAlchemySessions:
         is_next = generation == presented + 1
         return Rotation("rotated" if is_next else "replaced", generation)
 
-    def _change(self, statement: sa.Executable, bound: dict[str, t.Any]) -> _Done:
-        def work(connection: sa.Connection) -> _Done:
-            return _run(connection, statement, bound)
-
+    def _change(self, statement: Change, bound: dict[str, t.Any]) -> Changed:
+        compiled = self._engine.compile(statement)
         # After the grace period, a repetition would look like a reused token.
-        return self._engine.write(work, self._policy.grace.total_seconds())
+        return self._engine.write(
+            lambda x: compiled.run(x, bound), self._policy.grace.total_seconds()
+        )
 
     def _write_revocation(
         self, statement: sa.Insert, revocation: Revocation, condition: dict[str, t.Any]
@@ -177,12 +179,13 @@ class SQLAlchemySessions:
         """Write a revocation, and return whether a row was written."""
         (fitted,) = self._revocations.texts.fit([revocation])
         bound = condition | bind_values(vars(fitted))
+        compiled = self._engine.compile(statement)
         is_lost = False
 
         def work(connection: sa.Connection) -> int:
             nonlocal is_lost
             try:
-                return _run(connection, statement, bound).changed
+                return self._count(compiled.run(connection, bound))
             except Exception as e:
                 is_lost = is_lost or not is_answer(e, connection.dialect)
                 raise
@@ -197,28 +200,9 @@ class SQLAlchemySessions:
             self._revocations.add([revocation])
         return is_written
 
-
-class _Done(t.NamedTuple):
-    changed: int
-    lastrowid: int | None
-    rows: t.Sequence[t.Any] = ()
-
-
-def _run(
-    connection: sa.Connection, statement: sa.Executable, bound: dict[str, t.Any]
-) -> _Done:
-    if DIALECTS[connection.dialect.name] != "mysql":
-        rows = connection.execute(statement, bound).fetchall()
-        return _Done(len(rows), None, rows)
-    # With some drivers, SQLAlchemy forgets these as soon as it closes the cursor.
-    seen: list[_Done] = []
-
-    def note(*event: t.Any) -> None:
-        seen.append(_Done(event[1].rowcount, event[1].lastrowid))
-
-    sa.event.listen(connection, "after_cursor_execute", note)
-    connection.execute(statement, bound)
-    return seen[-1]
+    def _count(self, changed: Changed) -> int:
+        # The other databases return a row for each one that they have written.
+        return changed.number if self._dialect == "mysql" else len(changed.rows)
 
 
 def _presented_by(session: Session) -> int:

@@ -35,12 +35,16 @@ class Relay:
     def is_needed(self) -> bool:
         """Whether there are listeners, for which SQLAlchemy must run the statements."""
         ours, theirs = self._ours, self._theirs
+        our_errors, their_errors = self._our_errors, self._their_errors
+        # One listener of our engine is a method of this class.
+        known = 1 if theirs is ours else 0
         return bool(
-            theirs.before_cursor_execute
-            or theirs.after_cursor_execute
-            # One listener of our engine is a method of this class.
-            or len(ours.before_cursor_execute) > 1
+            len(ours.before_cursor_execute) > 1
             or len(ours.after_cursor_execute) > 1
+            or len(our_errors.handle_error) > 1
+            or len(theirs.before_cursor_execute) > known
+            or len(theirs.after_cursor_execute) > known
+            or len(their_errors.handle_error) > known
             or self._logger.isEnabledFor(logging.INFO)
         )
 
