@@ -13,10 +13,7 @@ if t.TYPE_CHECKING:
     from .exceptions import OutcomeUnknownError as OutcomeUnknownError
     from .exceptions import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
-    from .login_claims import session_claims as session_claims
-    from .minting import TokenPair as TokenPair
     from .openapi_document import openapi as openapi
-    from .pair import LogoutTokens as LogoutTokens
     from .revocation import Revocation as Revocation
     from .rotation import Session as Session
     from .schemas import ErrorItem as ErrorItem
@@ -28,6 +25,9 @@ if t.TYPE_CHECKING:
     from .signals import session_started as session_started
     from .signals import store_unavailable as store_unavailable
     from .tokens import RefreshRejectedError as RefreshRejectedError
+    from .tokens.login_claims import session_claims as session_claims
+    from .tokens.minting import TokenPair as TokenPair
+    from .tokens.pair import LogoutTokens as LogoutTokens
 
 _MODULES = {
     "ConfigError": "exceptions",
@@ -36,19 +36,19 @@ _MODULES = {
     "InvalidRequestError": "exceptions",
     "LogoutError": "exceptions",
     "LogoutExtension": "extension",
-    "LogoutTokens": "pair",
+    "LogoutTokens": "tokens.pair",
     "OutcomeUnknownError": "exceptions",
     "RefreshRejectedError": "tokens",
     "Revocation": "revocation",
     "Session": "rotation",
     "StoreUnavailableError": "exceptions",
-    "TokenPair": "minting",
+    "TokenPair": "tokens.minting",
     "logged_out": "signals",
     "openapi": "openapi_document",
     "reuse_detected": "signals",
     "revocation_unknown": "signals",
     "revoked": "signals",
-    "session_claims": "login_claims",
+    "session_claims": "tokens.login_claims",
     "session_refreshed": "signals",
     "session_started": "signals",
     "store_unavailable": "signals",

@@ -9,11 +9,11 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import clock
-from .events import report_revoked
-from .events import report_unavailable
-from .events import reporting
 from .exceptions import OutcomeUnknownError
 from .exceptions import StoreUnavailableError
+from .reporting import report_revoked
+from .reporting import report_unavailable
+from .reporting import reporting
 from .revocation import postpone
 from .revocation import Revocation
 from .stores import LONGEST_WRITE

@@ -9,22 +9,22 @@ from flask import Flask
 from flask_jwt_extended import JWTManager
 
 from . import blocklist
-from . import login_claims
 from . import setup_conflicts
 from .claims import Claims
 from .cli.commands import logout as commands
 from .config import Settings
+from .config.jwt_settings import check_settings as check_jwt_settings
 from .exceptions import ConfigError
-from .jwt_settings import check_settings as check_jwt_settings
-from .pair import check_access
-from .pair import verify_pair
 from .revocation_maker import RevocationMaker
-from .revoking import RevokeMethods
+from .revoke_api import RevokeMethods
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService
 from .session_api import SessionMethods
 from .stores.factory import open_store
+from .tokens import login_claims
+from .tokens.pair import check_access
+from .tokens.pair import verify_pair
 from .upstreams import Upstream
 from .views import make_blueprint
 from .views import register_prefix_errors

@@ -9,7 +9,7 @@ from flask import current_app
 from flask import Flask
 
 from . import clock
-from .events import reporting
+from .reporting import reporting
 
 if t.TYPE_CHECKING:
     from .stores import Store

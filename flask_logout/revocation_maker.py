@@ -6,16 +6,15 @@ import typing as t
 from dataclasses import replace
 
 from . import clock
-from . import jwt_settings
 from .claims import Claims
 from .claims import session_of
 from .claims import subject_of
 from .claims import text
+from .config import jwt_settings
 from .config import Settings
 from .keys import ANY_ISSUER
 from .keys import Issuer
 from .keys import make_key
-from .longest_lifetime import LongestLifetime
 from .revocation import covers
 from .revocation import Kind
 from .revocation import Retention
@@ -23,6 +22,7 @@ from .revocation import Revocation
 from .revocation import revoke_login
 from .revocation import revoke_one
 from .revocation import storable
+from .tokens.longest_lifetime import LongestLifetime
 
 
 class RevocationMaker:

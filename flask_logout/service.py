@@ -14,26 +14,23 @@ from flask import current_app
 from . import audit
 from . import clock
 from . import jwt_extended
-from . import login_claims
 from . import signals
 from . import upstreams
 from .claims import Claims
 from .claims import lookup_of
 from .claims import session_of
 from .config import Settings
-from .events import report_revoked
-from .events import report_unavailable
-from .events import reporting
 from .exceptions import ConfigError
 from .exceptions import ExternalAPIError
 from .exceptions import InvalidRequestError
 from .exceptions import StoreUnavailableError
-from .pair import LogoutTokens
-from .pair import owner_of
 from .parsing import error_item
 from .purging import current_app_object
 from .purging import PURGE_BATCH
 from .purging import purge_in_batches
+from .reporting import report_revoked
+from .reporting import report_unavailable
+from .reporting import reporting
 from .revocation import covers
 from .revocation import merge
 from .revocation import Revocation
@@ -41,6 +38,9 @@ from .revocation import storable
 from .revocation_maker import require_text
 from .revocation_maker import RevocationMaker
 from .stores import Store
+from .tokens import login_claims
+from .tokens.pair import LogoutTokens
+from .tokens.pair import owner_of
 
 if t.TYPE_CHECKING:
     from .sessions import SessionService

@@ -13,8 +13,8 @@ from .views import cookies
 
 if t.TYPE_CHECKING:
     from .claims import Claims
-    from .minting import TokenPair
     from .rotation import Session
+    from .tokens.minting import TokenPair
 
 
 class SessionMethods:
@@ -43,7 +43,7 @@ class SessionMethods:
         :raises TypeError: if the label isn't a string.
         :raises StoreUnavailableError: if the store can't be reached. Nobody is logged in.
         """
-        from . import minting
+        from .tokens import minting
 
         sessions = get_service().sessions
         if sessions is None:
@@ -78,7 +78,7 @@ class SessionMethods:
             is over. Flask-JWT-Extended responds as it does to a revoked token.
         :raises StoreUnavailableError: if the store can't be reached.
         """
-        from . import minting
+        from .tokens import minting
 
         claims = get_jwt()
         if claims.get("type") != "refresh":

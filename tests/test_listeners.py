@@ -75,7 +75,9 @@ def use(store: SQLAlchemyStore) -> None:
 @pytest.mark.parametrize(
     "name", ["before_cursor_execute", "after_cursor_execute", "handle_error"]
 )
-def test_only_listeners_take_statements_off_the_fast_path(app: Flask, name: str) -> None:
+def test_only_listeners_take_statements_off_the_fast_path(
+    app: Flask, name: str
+) -> None:
     engine = store_of(app).engine.get()
     relay = engine.get_execution_options()[RELAY]
     assert not relay.is_needed()

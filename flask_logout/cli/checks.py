@@ -11,15 +11,15 @@ from flask import current_app
 from .. import audit
 from .. import blocklist
 from .. import clock
-from .. import jwt_settings
 from .. import setup_conflicts
-from ..config_values import show_type
+from ..config import jwt_settings
+from ..config.jwt_settings import LIFETIMES
+from ..config.jwt_settings import read_lifetime
+from ..config.values import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config
 from ..jwt_extended import has_own_key_loader
-from ..jwt_settings import LIFETIMES
-from ..jwt_settings import read_lifetime
 from ..service import LogoutService
 from .printing import printable
 

@@ -12,7 +12,7 @@ from flask.cli import AppGroup
 from .. import tokens
 from ..exceptions import InvalidTokenError
 from ..openapi_document import openapi
-from ..openapi_security import read_locations
+from ..openapi_document.security import read_locations
 from ..revocation import merge
 from ..revocation import Revocation
 from ..service import LogoutService

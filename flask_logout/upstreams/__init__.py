@@ -6,7 +6,7 @@ import logging
 import typing as t
 
 from ..exceptions import ExternalAPIError
-from ..pair import LogoutTokens
+from ..tokens.pair import LogoutTokens
 
 logger = logging.getLogger("flask_logout")
 

@@ -22,7 +22,7 @@ from ..jwt_extended import config
 from ..service import get_service
 
 if t.TYPE_CHECKING:
-    from ..minting import TokenPair
+    from ..tokens.minting import TokenPair
 
 
 def read_refresh_cookie() -> str | None:

@@ -10,10 +10,10 @@ from ..blocklist import check_loader
 from ..config import Settings
 from ..exceptions import InvalidRequestError
 from ..exceptions import InvalidTokenError
-from ..pair import LogoutTokens
-from ..pair import verify_pair
 from ..schemas import LoggedOut
 from ..service import get_service
+from ..tokens.pair import LogoutTokens
+from ..tokens.pair import verify_pair
 from . import cookies
 from .access import Access
 from .access import EXPIRED

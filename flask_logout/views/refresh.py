@@ -17,8 +17,8 @@ from ..blocklist import is_blocked_before_swap
 from ..claims import Claims
 from ..exceptions import InvalidTokenError
 from ..service import get_service
-from ..session_schemas import Refreshed
-from ..session_schemas import TokenData
+from ..sessions.schemas import Refreshed
+from ..sessions.schemas import TokenData
 from ..stores.monotonic import read_uptime
 from ..tokens import describe
 from ..tokens import RefreshRejectedError

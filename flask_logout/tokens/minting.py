@@ -13,10 +13,10 @@ from flask_jwt_extended import create_access_token
 from flask_jwt_extended import create_refresh_token
 from flask_jwt_extended import get_current_user
 
-from . import jwt_extended
-from .claims import Claims
-from .jwt_settings import LIFETIMES
-from .jwt_settings import read_lifetime
+from .. import jwt_extended
+from ..claims import Claims
+from ..config.jwt_settings import LIFETIMES
+from ..config.jwt_settings import read_lifetime
 from .login_claims import session_claims
 
 OWN_CLAIMS = frozenset({"exp", "generation", "iat", "login_at", "sid"})

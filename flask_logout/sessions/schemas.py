@@ -12,15 +12,15 @@ from datetime import timezone
 
 from pydantic import Field
 
-from .keys import KEY_SIZE
-from .parsing import error_item
-from .rotation import Session
-from .schemas import EmptyData
-from .schemas import Envelope
-from .schemas import ErrorItem
-from .schemas import EXAMPLE_TOKEN
-from .schemas import Payload
-from .stores.sessions import Position
+from ..keys import KEY_SIZE
+from ..parsing import error_item
+from ..rotation import Session
+from ..schemas import EmptyData
+from ..schemas import Envelope
+from ..schemas import ErrorItem
+from ..schemas import EXAMPLE_TOKEN
+from ..schemas import Payload
+from ..stores.sessions import Position
 
 MAX_LIMIT = 100
 """The largest number of sessions in a page."""

@@ -10,21 +10,21 @@ import typing as t
 
 import pytest
 
-from .testing_sessions import logout_make_stale as logout_make_stale
-from .testing_sessions import logout_sessions as logout_sessions
-from .testing_sessions import logout_start_session as logout_start_session
-from .testing_store import logout_clean_up as logout_clean_up
-from .testing_store import logout_store_unavailable as logout_store_unavailable
-from .testing_types import AssertTokens as AssertTokens
-from .testing_types import CleanUp as CleanUp
-from .testing_types import ListSessions as ListSessions
-from .testing_types import LogOut as LogOut
-from .testing_types import MakeHeaders as MakeHeaders
-from .testing_types import MakePair as MakePair
-from .testing_types import MakeStale as MakeStale
-from .testing_types import StartSession as StartSession
-from .testing_types import StopStore as StopStore
-from .testing_types import TokenPair as TokenPair
+from .sessions import logout_make_stale as logout_make_stale
+from .sessions import logout_sessions as logout_sessions
+from .sessions import logout_start_session as logout_start_session
+from .store import logout_clean_up as logout_clean_up
+from .store import logout_store_unavailable as logout_store_unavailable
+from .types import AssertTokens as AssertTokens
+from .types import CleanUp as CleanUp
+from .types import ListSessions as ListSessions
+from .types import LogOut as LogOut
+from .types import MakeHeaders as MakeHeaders
+from .types import MakePair as MakePair
+from .types import MakeStale as MakeStale
+from .types import StartSession as StartSession
+from .types import StopStore as StopStore
+from .types import TokenPair as TokenPair
 
 if t.TYPE_CHECKING:
     from flask import Flask
@@ -68,7 +68,7 @@ def logout_client(logout_app: Flask) -> FlaskClient:
 @pytest.fixture
 def logout_make_pair(logout_app: Flask) -> MakePair:
     """Make an access and a refresh token: logout_make_pair(identity, **claims)."""
-    from .testing_tokens import make_tokens
+    from .tokens import make_tokens
 
     return lambda identity, /, **claims: TokenPair(
         *make_tokens(logout_app, identity, claims)
@@ -78,7 +78,7 @@ def logout_make_pair(logout_app: Flask) -> MakePair:
 @pytest.fixture
 def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair with the claims of session_claims(), as a login does."""
-    from .login_claims import session_claims
+    from ..tokens.login_claims import session_claims
 
     return lambda identity, /, **claims: logout_make_pair(
         identity, **{**session_claims(), **claims}
@@ -88,7 +88,7 @@ def logout_make_session_pair(logout_make_pair: MakePair) -> MakePair:
 @pytest.fixture
 def logout_make_expired_pair(logout_app: Flask) -> MakePair:
     """Make a pair that expired before any leeway or grace period of the app."""
-    from .testing_tokens import make_expired_tokens
+    from .tokens import make_expired_tokens
 
     return lambda identity, /, **claims: TokenPair(
         *make_expired_tokens(logout_app, identity, claims)
@@ -98,7 +98,7 @@ def logout_make_expired_pair(logout_app: Flask) -> MakePair:
 @pytest.fixture
 def logout_make_foreign_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair with invalid signatures."""
-    from .testing_tokens import forge
+    from .tokens import forge
 
     return lambda identity, /, **claims: TokenPair(
         *map(forge, logout_make_pair(identity, **claims))
@@ -108,7 +108,7 @@ def logout_make_foreign_pair(logout_make_pair: MakePair) -> MakePair:
 @pytest.fixture
 def logout_make_malformed_pair(logout_make_pair: MakePair) -> MakePair:
     """Make a pair of tokens without their last part, the signature."""
-    from .testing_tokens import cut
+    from .tokens import cut
 
     return lambda identity, /, **claims: TokenPair(
         *map(cut, logout_make_pair(identity, **claims))
@@ -126,7 +126,7 @@ def logout_make_swapped_pair(logout_make_pair: MakePair) -> MakePair:
 @pytest.fixture
 def logout_headers(logout_app: Flask) -> MakeHeaders:
     """Make request headers with the access token of a pair, or with a single token."""
-    from .testing_tokens import make_headers
+    from .tokens import make_headers
 
     return lambda token: make_headers(
         logout_app, token if isinstance(token, str) else token.access
@@ -136,7 +136,7 @@ def logout_headers(logout_app: Flask) -> MakeHeaders:
 @pytest.fixture
 def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
     """Send a logout request to the app and return the response."""
-    from .testing_tokens import make_request
+    from .tokens import make_request
 
     def log_out(pair: TokenPair) -> TestResponse:
         path, options = make_request(logout_app, pair.access, pair.refresh)
@@ -148,7 +148,7 @@ def logout_log_out(logout_app: Flask, logout_client: FlaskClient) -> LogOut:
 @pytest.fixture
 def logout_assert_revoked(logout_app: Flask) -> AssertTokens:
     """Fail if a token isn't revoked: logout_assert_revoked(token, *others)."""
-    from .testing_tokens import make_assertion
+    from .tokens import make_assertion
 
     return make_assertion(logout_app, expected=True)
 
@@ -156,6 +156,6 @@ def logout_assert_revoked(logout_app: Flask) -> AssertTokens:
 @pytest.fixture
 def logout_assert_not_revoked(logout_app: Flask) -> AssertTokens:
     """Fail if a token is revoked: logout_assert_not_revoked(token, *others)."""
-    from .testing_tokens import make_assertion
+    from .tokens import make_assertion
 
     return make_assertion(logout_app, expected=False)

@@ -12,7 +12,7 @@ if t.TYPE_CHECKING:
 
     from werkzeug.test import TestResponse
 
-    from .rotation import Session
+    from ..rotation import Session
 
 
 class TokenPair(t.NamedTuple):

@@ -12,20 +12,20 @@ from pydantic.json_schema import JsonSchemaMode
 from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
-from .config_values import Endpoint
-from .openapi_conversion import convert_to_3_0
-from .openapi_headers import headers_of
-from .openapi_operations import Answer
-from .openapi_operations import Operation
-from .openapi_operations import OPERATIONS
-from .openapi_security import add_refresh_cookie
-from .openapi_security import add_set_cookies
-from .openapi_security import add_unset_cookies
-from .openapi_security import make_schemes
-from .openapi_security import Token
-from .schemas import DEFAULT_MAX_TOKEN_LENGTH
-from .schemas import Envelope
-from .schemas import LogoutRequest
+from ..config.values import Endpoint
+from ..schemas import DEFAULT_MAX_TOKEN_LENGTH
+from ..schemas import Envelope
+from ..schemas import LogoutRequest
+from .conversion import convert_to_3_0
+from .headers import headers_of
+from .operations import Answer
+from .operations import Operation
+from .operations import OPERATIONS
+from .security import add_refresh_cookie
+from .security import add_set_cookies
+from .security import add_unset_cookies
+from .security import make_schemes
+from .security import Token
 
 _Json = dict[str, t.Any]
 
@@ -135,7 +135,7 @@ def _select(endpoints: t.Collection[Endpoint]) -> list[Operation]:
     """Return the operations of the endpoints, in the order of their names."""
     known = OPERATIONS
     if not {"refresh", "sessions"}.isdisjoint(endpoints):
-        from .openapi_sessions import SESSION_OPERATIONS
+        from .sessions import SESSION_OPERATIONS
 
         known = known | SESSION_OPERATIONS
     return [x for name, found in known.items() if name in endpoints for x in found]

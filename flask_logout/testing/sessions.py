@@ -6,16 +6,16 @@ import typing as t
 
 import pytest
 
-from .testing_types import ListSessions
-from .testing_types import MakeHeaders
-from .testing_types import MakeStale
-from .testing_types import StartSession
-from .testing_types import TokenPair
+from .types import ListSessions
+from .types import MakeHeaders
+from .types import MakeStale
+from .types import StartSession
+from .types import TokenPair
 
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from .rotation import Session
+    from ..rotation import Session
 
 _NO_SESSIONS = """\
 The app under test has no sessions, which {fixture} needs. Set LOGOUT_SESSIONS to True in
@@ -25,8 +25,8 @@ its config."""
 @pytest.fixture
 def logout_start_session(logout_app: Flask) -> StartSession:
     """Log a user in: logout_start_session(identity, label=None, fresh=True, **claims)."""
-    from .extension import LogoutExtension
-    from .testing_tokens import open_context
+    from ..extension import LogoutExtension
+    from .tokens import open_context
 
     _require_sessions(logout_app, "logout_start_session")
 
@@ -50,8 +50,8 @@ def logout_start_session(logout_app: Flask) -> StartSession:
 @pytest.fixture
 def logout_sessions(logout_app: Flask) -> ListSessions:
     """List the active sessions of a user, newest first: logout_sessions(identity)."""
-    from .extension import LogoutExtension
-    from .testing_tokens import open_context
+    from ..extension import LogoutExtension
+    from .tokens import open_context
 
     _require_sessions(logout_app, "logout_sessions")
 
@@ -65,7 +65,7 @@ def logout_sessions(logout_app: Flask) -> ListSessions:
 @pytest.fixture
 def logout_make_stale(logout_app: Flask, logout_headers: MakeHeaders) -> MakeStale:
     """Exchange the refresh token of a pair, so that using it again ends its session."""
-    from .testing_tokens import exchange
+    from .tokens import exchange
 
     _require_sessions(logout_app, "logout_make_stale")
 

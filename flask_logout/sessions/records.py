@@ -9,19 +9,19 @@ from datetime import timezone
 from flask import has_request_context
 from flask import request
 
-from . import tokens
-from .claims import Claims
-from .claims import generation_of
-from .claims import session_of
-from .claims import subject_of
-from .claims import text
-from .config_values import Detail
-from .keys import ANY_ISSUER
-from .keys import make_key
-from .revocation import latest
-from .revocation import Retention
-from .revocation import storable
-from .rotation import Session
+from .. import tokens
+from ..claims import Claims
+from ..claims import generation_of
+from ..claims import session_of
+from ..claims import subject_of
+from ..claims import text
+from ..config.values import Detail
+from ..keys import ANY_ISSUER
+from ..keys import make_key
+from ..revocation import latest
+from ..revocation import Retention
+from ..revocation import storable
+from ..rotation import Session
 
 _DETAILS: tuple[Detail, ...] = t.get_args(Detail)
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)

@@ -12,9 +12,9 @@ import typing as t
 from dataclasses import replace
 from datetime import timedelta
 
-from . import clock
-from .claims import Claims
-from .revocation import Retention
+from .. import clock
+from ..claims import Claims
+from ..revocation import Retention
 
 logger = logging.getLogger("flask_logout")
 

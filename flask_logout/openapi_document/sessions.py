@@ -5,23 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from datetime import timezone
 
-from .config_values import Endpoint
-from .openapi_operations import Answer
-from .openapi_operations import Operation
-from .openapi_operations import reject
-from .openapi_operations import TOO_LARGE
-from .openapi_operations import UNAVAILABLE
-from .schemas import EXAMPLE_TOKEN
-from .schemas import InvalidToken
-from .session_schemas import DEFAULT_LIMIT
-from .session_schemas import MAX_LIMIT
-from .session_schemas import NotFound
-from .session_schemas import Refreshed
-from .session_schemas import SessionEnded
-from .session_schemas import SessionItem
-from .session_schemas import SessionList
-from .session_schemas import SessionListData
-from .session_schemas import TokenData
+from ..config.values import Endpoint
+from ..schemas import EXAMPLE_TOKEN
+from ..schemas import InvalidToken
+from ..sessions.schemas import DEFAULT_LIMIT
+from ..sessions.schemas import MAX_LIMIT
+from ..sessions.schemas import NotFound
+from ..sessions.schemas import Refreshed
+from ..sessions.schemas import SessionEnded
+from ..sessions.schemas import SessionItem
+from ..sessions.schemas import SessionList
+from ..sessions.schemas import SessionListData
+from ..sessions.schemas import TokenData
+from .operations import Answer
+from .operations import Operation
+from .operations import reject
+from .operations import TOO_LARGE
+from .operations import UNAVAILABLE
 
 _ID = "4f6986e5-ea08-4094-9bfe-f3a454166796"
 

@@ -6,15 +6,15 @@ import typing as t
 
 import pytest
 
-from .testing_types import CleanUp
-from .testing_types import StopStore
+from .types import CleanUp
+from .types import StopStore
 
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from .service import LogoutService
-    from .stores import Store
-    from .stores.sessions import SessionStore
+    from ..service import LogoutService
+    from ..stores import Store
+    from ..stores.sessions import SessionStore
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def logout_clean_up(logout_app: Flask) -> t.Iterator[CleanUp]:
 
     If sessions are enabled, delete all of them as well.
     """
-    from .testing_tokens import open_context
+    from .tokens import open_context
 
     def clean_up() -> None:
         service: LogoutService = logout_app.extensions["logout"]
@@ -66,7 +66,7 @@ def _stop(service: LogoutService) -> LogoutService:
 
 
 def _fail(*_: t.Any, **__: t.Any) -> t.NoReturn:
-    from .exceptions import StoreUnavailableError
+    from ..exceptions import StoreUnavailableError
 
     raise StoreUnavailableError("the test uses logout_store_unavailable")
 

@@ -13,23 +13,23 @@ from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import ValidationError
 
-from .config_errors import explain_invalid
-from .config_errors import PREFIX
-from .config_errors import reject_misspelling
-from .config_values import check_names
-from .config_values import check_path
-from .config_values import Count
-from .config_values import Detail
-from .config_values import Duration
-from .config_values import Endpoint
-from .config_values import Expected
-from .config_values import Flag
-from .config_values import LongDuration
-from .config_values import LONGEST
-from .config_values import Number
-from .config_values import show
-from .exceptions import ConfigError
-from .schemas import DEFAULT_MAX_TOKEN_LENGTH
+from ..exceptions import ConfigError
+from ..schemas import DEFAULT_MAX_TOKEN_LENGTH
+from .errors import explain_invalid
+from .errors import PREFIX
+from .errors import reject_misspelling
+from .values import check_names
+from .values import check_path
+from .values import Count
+from .values import Detail
+from .values import Duration
+from .values import Endpoint
+from .values import Expected
+from .values import Flag
+from .values import LongDuration
+from .values import LONGEST
+from .values import Number
+from .values import show
 
 
 class Settings(BaseModel):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask import Flask
 
-from . import audit
-from . import signals
-from .claims import Claims
-from .claims import generation_of
-from .revocation import Revocation
-from .rotation import Outcome
-from .rotation import Session
+from .. import audit
+from .. import signals
+from ..claims import Claims
+from ..claims import generation_of
+from ..revocation import Revocation
+from ..rotation import Outcome
+from ..rotation import Session
 
 
 def report_started(app: Flask, session: Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 from copy import deepcopy
 
-from .exceptions import RETRY_AFTER
+from ..exceptions import RETRY_AFTER
 
 _Json = dict[str, t.Any]
 

@@ -10,15 +10,15 @@ from datetime import timezone
 
 from flask import current_app
 
-from .config_values import LONGEST
-from .config_values import read_duration
-from .config_values import show
-from .exceptions import ConfigError
-from .jwt_extended import config as jwt_config
-from .jwt_extended import LOCATIONS
-from .keys import ANY_ISSUER
-from .keys import Issuer
-from .revocation import Retention
+from ..exceptions import ConfigError
+from ..jwt_extended import config as jwt_config
+from ..jwt_extended import LOCATIONS
+from ..keys import ANY_ISSUER
+from ..keys import Issuer
+from ..revocation import Retention
+from .values import LONGEST
+from .values import read_duration
+from .values import show
 
 LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")
 """The settings for the lifetimes of tokens."""

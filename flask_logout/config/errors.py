@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from .config_values import Expected
-from .config_values import show
-from .config_values import show_type
-from .exceptions import ConfigError
+from ..exceptions import ConfigError
+from .values import Expected
+from .values import show
+from .values import show_type
 
 PREFIX = "LOGOUT_"
 """The prefix of every setting."""

@@ -10,36 +10,36 @@ import typing as t
 from dataclasses import dataclass
 from dataclasses import replace
 
-from . import clock
-from . import jwt_settings
-from . import minting
-from . import session_events
-from .claims import began_at
-from .claims import Claims
-from .claims import generation_of
-from .config import Settings
-from .events import report_revoked
-from .events import reporting
-from .keys import make_key
-from .keys import user_keys
-from .minting import Plan
-from .minting import TokenPair
-from .purging import current_app_object
-from .revocation_maker import require_text
-from .rotation import judge
-from .rotation import Policy
-from .rotation import REJECTED
-from .rotation import Session
-from .service import get_service
-from .session_records import describe
-from .session_records import key_of
-from .session_records import Owner
-from .session_records import owner_of
-from .session_records import read_details
-from .stores.monotonic import read_uptime
-from .stores.sessions import Position
-from .stores.sessions import SessionStore
-from .tokens import RefreshRejectedError
+from .. import clock
+from ..claims import began_at
+from ..claims import Claims
+from ..claims import generation_of
+from ..config import jwt_settings
+from ..config import Settings
+from ..keys import make_key
+from ..keys import user_keys
+from ..purging import current_app_object
+from ..reporting import report_revoked
+from ..reporting import reporting
+from ..revocation_maker import require_text
+from ..rotation import judge
+from ..rotation import Policy
+from ..rotation import REJECTED
+from ..rotation import Session
+from ..service import get_service
+from ..stores.monotonic import read_uptime
+from ..stores.sessions import Position
+from ..stores.sessions import SessionStore
+from ..tokens import minting
+from ..tokens import RefreshRejectedError
+from ..tokens.minting import Plan
+from ..tokens.minting import TokenPair
+from . import events
+from .records import describe
+from .records import key_of
+from .records import Owner
+from .records import owner_of
+from .records import read_details
 
 _PAGE = 100
 
@@ -76,7 +76,7 @@ class SessionService:
         app = current_app_object()
         with reporting(app):
             self.store.start(session)
-        session_events.report_started(app, session)
+        events.report_started(app, session)
         if self.settings.max_sessions is not None:
             self._end_oldest(owner_of(claims), self.settings.max_sessions)
         get_service().purge_occasionally(1)
@@ -108,7 +108,7 @@ class SessionService:
             outcome, generation = self.store.rotate(session)
         if outcome == "reuse":
             self._end_reused(claims)
-        session_events.report_refreshed(app, session, outcome)
+        events.report_refreshed(app, session, outcome)
         if outcome in REJECTED:
             raise RefreshRejectedError(claims, _DESCRIPTIONS[outcome])
         if self._is_late(checked_at) and get_service().is_revoked(claims):
@@ -217,7 +217,7 @@ class SessionService:
             is_new = self.store.revoke_once(revocation)
         service.store.remember([revocation])
         if is_new:
-            session_events.report_reuse(app, revocation, claims)
+            events.report_reuse(app, revocation, claims)
             report_revoked(app, [revocation])
 
     def _end_oldest(self, owner: Owner, limit: int) -> None:

@@ -15,13 +15,13 @@ from flask_jwt_extended.exceptions import NoAuthorizationError
 from flask_jwt_extended.exceptions import RevokedTokenError
 from jwt import PyJWTError
 
-from . import clock
-from .claims import Claims
-from .claims import text
-from .exceptions import InvalidTokenError
-from .jwt_extended import config
-from .jwt_extended import load_identity
-from .jwt_settings import read_leeway
+from .. import clock
+from ..claims import Claims
+from ..claims import text
+from ..config.jwt_settings import read_leeway
+from ..exceptions import InvalidTokenError
+from ..jwt_extended import config
+from ..jwt_extended import load_identity
 
 logger = logging.getLogger("flask_logout")
 

@@ -21,19 +21,19 @@ from flask_jwt_extended import verify_jwt_in_request
 from jwt.utils import base64url_decode
 from jwt.utils import base64url_encode
 
-from . import tokens
-from .claims import subject_of
-from .exceptions import InvalidTokenError
-from .extension import LogoutExtension
-from .jwt_extended import blocklist_loader_of
-from .jwt_extended import config
-from .jwt_settings import read_leeway
-from .rotation import Policy
-from .service import EXTENSION
-from .service import LogoutService
+from .. import tokens
+from ..claims import subject_of
+from ..config.jwt_settings import read_leeway
+from ..exceptions import InvalidTokenError
+from ..extension import LogoutExtension
+from ..jwt_extended import blocklist_loader_of
+from ..jwt_extended import config
+from ..rotation import Policy
+from ..service import EXTENSION
+from ..service import LogoutService
 
 if t.TYPE_CHECKING:
-    from .testing_types import AssertTokens
+    from .types import AssertTokens
 
 _NOT_REVOKED = "is not revoked. Check that the logout request returned 200."
 _REVOKED = (

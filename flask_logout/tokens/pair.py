@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from dataclasses import field
 
-from . import tokens
-from .claims import Claims
-from .claims import subject_of
-from .claims import text
-from .config import Settings
-from .exceptions import InvalidRequestError
-from .exceptions import InvalidTokenError
-from .parsing import error_item
-from .parsing import parse_request
-from .schemas import ErrorCode
-from .schemas import ErrorItem
+from .. import tokens
+from ..claims import Claims
+from ..claims import subject_of
+from ..claims import text
+from ..config import Settings
+from ..exceptions import InvalidRequestError
+from ..exceptions import InvalidTokenError
+from ..parsing import error_item
+from ..parsing import parse_request
+from ..schemas import ErrorCode
+from ..schemas import ErrorItem
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,22 @@ from dataclasses import field
 
 from pydantic import BaseModel
 
-from .config_values import Endpoint
-from .openapi_security import Token
-from .parsing import error_item
-from .schemas import ContentTooLarge
-from .schemas import Envelope
-from .schemas import ErrorCode
-from .schemas import EXAMPLE_TOKEN
-from .schemas import ExternalAPIErrorData
-from .schemas import ExternalAPIFailed
-from .schemas import InvalidToken
-from .schemas import LoggedOut
-from .schemas import LogoutAllRequest
-from .schemas import LogoutRequest
-from .schemas import ServiceUnavailable
-from .schemas import ValidationErrorData
-from .schemas import ValidationFailed
+from ..config.values import Endpoint
+from ..parsing import error_item
+from ..schemas import ContentTooLarge
+from ..schemas import Envelope
+from ..schemas import ErrorCode
+from ..schemas import EXAMPLE_TOKEN
+from ..schemas import ExternalAPIErrorData
+from ..schemas import ExternalAPIFailed
+from ..schemas import InvalidToken
+from ..schemas import LoggedOut
+from ..schemas import LogoutAllRequest
+from ..schemas import LogoutRequest
+from ..schemas import ServiceUnavailable
+from ..schemas import ValidationErrorData
+from ..schemas import ValidationFailed
+from .security import Token
 
 
 class Answer(t.NamedTuple):
@@ -196,4 +196,4 @@ OPERATIONS: dict[Endpoint, tuple[Operation, ...]] = {
     "logout": (_LOGOUT,),
     "logout_all": (_LOGOUT_ALL,),
 }
-"""The operations of each endpoint, except those in :mod:`.openapi_sessions`."""
+"""The operations of each endpoint, except those in :mod:`.openapi_document.sessions`."""
