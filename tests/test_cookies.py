@@ -214,6 +214,28 @@ def test_a_cookie_path_that_includes_the_endpoint_is_accepted(
     assert "ok: cookies\n" in result.output
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "action"),
+    [
+        ("REFRESH", "/auth/refresh", "refreshing"),
+        ("ACCESS", "/auth/sessions", "listing sessions"),
+    ],
+)
+def test_a_cookie_path_that_excludes_an_endpoint_for_sessions_is_reported(
+    make_app: MakeApp, kind: str, path: str, action: str
+) -> None:
+    app = make_cookie_app(
+        make_app,
+        LOGOUT_ENDPOINTS={"logout", "refresh", "sessions"},
+        **{f"JWT_{kind}_COOKIE_PATH": "/auth/logout"},
+    )
+    result = app.test_cli_runner().invoke(args=["logout", "check"])
+    assert (
+        f"problem: cookies: JWT_{kind}_COOKIE_PATH is '/auth/logout', so browsers don't"
+        f" send the cookie to {path} and {action} fails. Set it to '/' or to '/auth'.\n"
+    ) in result.output
+
+
 def test_cookie_paths_are_ignored_if_cookies_are_not_enabled(make_app: MakeApp) -> None:
     app = make_app(JWT_REFRESH_COOKIE_PATH="/elsewhere")
     result = app.test_cli_runner().invoke(args=["logout", "check"])

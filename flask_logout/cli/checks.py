@@ -15,6 +15,7 @@ from .. import setup_conflicts
 from ..config import jwt_settings
 from ..config.jwt_settings import LIFETIMES
 from ..config.jwt_settings import read_lifetime
+from ..config.values import Endpoint
 from ..config.values import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
@@ -190,25 +191,34 @@ def check_audit_log(service: LogoutService) -> str | None:
 
 
 def check_cookies(service: LogoutService) -> str | None:
-    """Check that browsers send the token cookies to the endpoint."""
-    prefix, endpoints = service.settings.url_prefix, service.settings.endpoints
-    if not (config.jwt_in_cookies and endpoints & {"logout", "logout_all"}):
+    """Check that browsers send the token cookies to the endpoints."""
+    if not config.jwt_in_cookies:
         return None
-    url = f"{prefix}/logout"
-    paths = {"JWT_ACCESS_COOKIE_PATH": config.access_cookie_path}
-    if "logout" in endpoints:
-        paths["JWT_REFRESH_COOKIE_PATH"] = config.refresh_cookie_path
-    else:
-        url += "/all"
-    wrong = {x: y for x, y in paths.items() if not _covers(y, url)}
-    if not wrong:
-        return None
-    values = " and ".join(f"{name} is {path!r}" for name, path in wrong.items())
+    prefix = service.settings.url_prefix
+    paths = {"ACCESS": config.access_cookie_path, "REFRESH": config.refresh_cookie_path}
     choice = f" or to {prefix!r}" if prefix else ""
-    return (
-        f"{values}, so browsers don't send the cookie to {url} and logging out fails. Set"
-        f" it to '/'{choice}."
-    )
+    for endpoint, (path, cookies, action) in _COOKIES.items():
+        url = f"{prefix}{path}"
+        wrong = " and ".join(
+            f"JWT_{x}_COOKIE_PATH is {paths[x]!r}"
+            for x in cookies
+            if not _covers(paths[x], url)
+        )
+        if wrong and endpoint in service.settings.endpoints:
+            return (
+                f"{wrong}, so browsers don't send the cookie to {url} and {action} fails."
+                f" Set it to '/'{choice}."
+            )
+    return None
+
+
+_COOKIES: dict[Endpoint, tuple[str, tuple[str, ...], str]] = {
+    "logout": ("/logout", ("ACCESS", "REFRESH"), "logging out"),
+    "logout_all": ("/logout/all", ("ACCESS",), "logging out"),
+    "refresh": ("/refresh", ("REFRESH",), "refreshing"),
+    "sessions": ("/sessions", ("ACCESS",), "listing sessions"),
+}
+"""The path of each endpoint, the cookies that it needs, and what fails without them."""
 
 
 def _covers(cookie_path: str, url: str) -> bool:
