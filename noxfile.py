@@ -31,6 +31,7 @@ ONCE = [
             "mirror_workers",
             "purge",
             "schemathesis",
+            "session_app_model",
             "session_model",
             "session_races",
             "session_simulation",
