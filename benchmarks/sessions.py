@@ -47,9 +47,10 @@ _FILL = {
     " decode(md5(random()::text || i), 'hex'), decode(md5(random()::text || i), 'hex'),"
     " decode(md5(random()::text || i), 'hex'), 0, now(), now()"
     " FROM generate_series(1, :count) i",
-    "mysql": "INSERT INTO logout_session ({columns}) SELECT unhex(md5(rand() + seq)),"
-    " unhex(md5(rand() - seq)), unhex(md5(rand() * seq)), 0, now(), now()"
-    " FROM seq_1_to_100000 WHERE seq <= :count",
+    "mysql": "INSERT INTO logout_session ({columns}) SELECT random_key(), random_key(),"
+    " random_key(), 0, now(), now() FROM seq_1_to_100000 WHERE seq <= :count".replace(
+        "random_key()", "unhex(md5(concat(uuid(), rand())))"
+    ),
 }
 _COLUMNS = "key, any_issuer_key, subject_key, generation, created_at, last_seen_at"
 
