@@ -15,6 +15,9 @@ from .cli.commands import logout as commands
 from .config import Settings
 from .config.jwt_settings import check_settings as check_jwt_settings
 from .exceptions import ConfigError
+from .loaders import BackchannelLoader
+from .loaders import ClientLoader
+from .loaders import Loaders
 from .revocation_maker import RevocationMaker
 from .revoke_api import RevokeMethods
 from .service import EXTENSION
@@ -31,6 +34,7 @@ from .views import register_prefix_errors
 from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
+    from .backchannel import BackchannelService
     from .sessions import SessionService
     from .stores import Store
     from .stores.sqlalchemy import AppDatabase
@@ -50,6 +54,7 @@ class LogoutExtension(RevokeMethods, SessionMethods):
 
     def __init__(self, app: Flask | None = None) -> None:
         self._upstreams: list[Upstream] = []
+        self._loaders = Loaders()
         if app is not None:
             self.init_app(app)
 
@@ -78,9 +83,15 @@ class LogoutExtension(RevokeMethods, SessionMethods):
         blocklist.install(app, app.extensions["flask-jwt-extended"])
         login_claims.stamp_requests(app)
         make = RevocationMaker(settings, app.config)
-        sessions = _open_sessions(settings, store) if settings.has_sessions else None
         app.extensions[EXTENSION] = LogoutService(
-            settings, store, self._upstreams, app.config, make, sessions
+            settings,
+            store,
+            self._upstreams,
+            app.config,
+            make,
+            self._loaders,
+            _open_sessions(settings, store) if settings.has_sessions else None,
+            _open_backchannel(settings) if settings.backchannel else None,
         )
         if settings.endpoints:
             app.register_blueprint(
@@ -103,6 +114,33 @@ class LogoutExtension(RevokeMethods, SessionMethods):
         :returns: the callback, unchanged.
         """
         self._upstreams.append(function)
+        return function
+
+    def client_loader(self, function: ClientLoader) -> ClientLoader:
+        """Register a function that authenticates clients. Use it as a decorator.
+
+        The endpoints ``revoke`` and ``introspect`` call it with the ``client_id`` and the
+        ``client_secret`` of a request. They respond with 401 unless it returns ``True``.
+        Compare the secret with :func:`hmac.compare_digest`.
+
+        :param function: the function, which may be a coroutine function.
+        :returns: the function, unchanged.
+        """
+        self._loaders.client = function
+        return function
+
+    def backchannel_loader(self, function: BackchannelLoader) -> BackchannelLoader:
+        """Register a function that says whom to log out. Use it as a decorator.
+
+        The endpoint ``backchannel_logout`` calls it with the claims of a logout token
+        that is verified. Apps need it if they issue their own tokens.
+
+        :param function: returns ``{"sid": …}`` to end one login of the app,
+            ``{"identity": …}`` to log a user out everywhere, or ``None`` if there is
+            nobody to log out. It may be a coroutine function.
+        :returns: the function, unchanged.
+        """
+        self._loaders.backchannel = function
         return function
 
     def log_out(self, access_claims: Claims, refresh_token: str | None = None) -> None:
@@ -182,6 +220,13 @@ def _open_sessions(settings: Settings, store: Store) -> SessionService:
 
     policy = Policy(settings.rotation_grace, settings.rotation_late_retry)
     return SessionService(settings, store.open_sessions(policy), policy)
+
+
+def _open_backchannel(settings: Settings) -> BackchannelService:
+    # Imported here because most apps receive no logouts.
+    from .backchannel import BackchannelService
+
+    return BackchannelService(settings.backchannel)
 
 
 def _find_database(app: Flask, bind_key: str | None) -> AppDatabase:

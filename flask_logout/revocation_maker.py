@@ -96,6 +96,10 @@ class RevocationMaker:
         # The token has no subject, or the clock of the worker that made it is ahead.
         return made if keep_current or is_covered else [*made, *self.of_logins(claims)]
 
+    def of_issuer(self, kind: Kind, issuer: str, value: str | None) -> list[Revocation]:
+        """Make the revocation of a session or a subject of one issuer."""
+        return self._of_kind(kind, value, issuers=(issuer,))
+
     def of_everyone(self) -> list[Revocation]:
         """Make the revocations of all tokens, one for each accepted issuer."""
         return self._of_kind("everyone", None)
@@ -137,6 +141,17 @@ class RevocationMaker:
         return jwt_settings.retention(
             settings.purge_margin, settings.max_token_lifetime
         )
+
+
+def complete(
+    revocation: Revocation, *, reason: str | None = None, actor: str | None = None
+) -> Revocation:
+    """Add to a revocation why it is made, and by whom."""
+    return replace(
+        revocation,
+        reason=storable(require_text("reason", reason)),
+        actor=storable(require_text("actor", actor)),
+    )
 
 
 def require_text(name: str, value: str | None) -> str | None:

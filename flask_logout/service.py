@@ -6,7 +6,6 @@ import typing as t
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
-from dataclasses import replace
 from itertools import count
 
 from flask import current_app
@@ -24,6 +23,7 @@ from .exceptions import ConfigError
 from .exceptions import ExternalAPIError
 from .exceptions import InvalidRequestError
 from .exceptions import StoreUnavailableError
+from .loaders import Loaders
 from .parsing import error_item
 from .purging import current_app_object
 from .purging import PURGE_BATCH
@@ -34,8 +34,7 @@ from .reporting import reporting
 from .revocation import covers
 from .revocation import merge
 from .revocation import Revocation
-from .revocation import storable
-from .revocation_maker import require_text
+from .revocation_maker import complete
 from .revocation_maker import RevocationMaker
 from .stores import Store
 from .tokens import login_claims
@@ -43,6 +42,7 @@ from .tokens.pair import LogoutTokens
 from .tokens.pair import owner_of
 
 if t.TYPE_CHECKING:
+    from .backchannel import BackchannelService
     from .sessions import SessionService
     from .stores import AppSession
     from .stores.sessions import SessionStore
@@ -84,8 +84,14 @@ class LogoutService:
     make: RevocationMaker
     """Makes the revocations to pass to :meth:`revoke`."""
 
+    loaders: Loaders
+    """The app's functions for the endpoints of other systems."""
+
     sessions: SessionService | None = None
     """The sessions, if they are enabled."""
+
+    backchannel: BackchannelService | None = None
+    """Receives the logouts of identity providers, if that is enabled."""
 
     counter: t.Iterator[int] = field(default_factory=lambda: count(1), repr=False)
     """Numbers the revocations of this worker, for the automatic purge."""
@@ -137,7 +143,7 @@ class LogoutService:
         if session_of(access) is None:
             item = error_item("keep_current", "session_required", keep_current)
             raise InvalidRequestError([item])
-        self._revoke_logins(self.make.of_owner(access, keep_current=True))
+        self.revoke_in_request(self.make.of_owner(access, keep_current=True))
 
     def _log_out(
         self, pair: LogoutTokens, make: t.Callable[[], list[Revocation]]
@@ -147,7 +153,7 @@ class LogoutService:
             for upstream in self.upstreams:
                 upstreams.call(current_app.ensure_sync(upstream), pair)
                 called += 1
-            self._revoke_logins(make())
+            self.revoke_in_request(make())
         except (ExternalAPIError, StoreUnavailableError):
             if called:
                 audit.log_logout_incomplete(owner_of(pair.access)[1], called)
@@ -156,11 +162,21 @@ class LogoutService:
         signals.send(signals.logged_out, current_app_object(), **sent)
         jwt_extended.clear_token()
 
-    def _revoke_logins(self, revocations: t.Sequence[Revocation]) -> None:
+    def revoke_in_request(
+        self,
+        revocations: t.Sequence[Revocation],
+        *,
+        reason: str = "logout",
+        actor: str | None = None,
+    ) -> None:
+        """Store revocations for an endpoint, with ``db.session`` if the app wants that.
+
+        :param actor: who revokes, by default the subject of the first revocation.
+        """
         app, commits = current_app_object(), self.settings.commit_app_session
         session = app.extensions["sqlalchemy"].session if commits else None
-        actor = revocations[0].subject
-        self.revoke(revocations, session=session, reason="logout", actor=actor)
+        actor = revocations[0].subject if actor is None else actor
+        self.revoke(revocations, session=session, reason=reason, actor=actor)
         if session is not None:
             from .app_transaction import commit
 
@@ -173,9 +189,13 @@ class LogoutService:
         session: AppSession | None = None,
         reason: str | None = None,
         actor: str | None = None,
+        record: t.Sequence[Revocation] = (),
     ) -> None:
-        """Store revocations, then log them and send the signal."""
-        complete = [self.complete(x, reason=reason, actor=actor) for x in revocations]
+        """Store revocations, then log them and send the signal.
+
+        :param record: revocations to store with them, but not to report.
+        """
+        made = [complete(x, reason=reason, actor=actor) for x in revocations]
         app = current_app_object()
         if session is not None:
             from .app_transaction import SharedTransaction
@@ -184,27 +204,13 @@ class LogoutService:
             shared = SharedTransaction(
                 app, self.store, session, is_mirrored=is_mirrored
             )
-            shared.revoke(complete)
+            shared.revoke(made)
             return
-        with reporting(app, writing=complete):
-            self.store.add(complete)
-        _allow_new_logins(complete)
-        report_revoked(app, complete)
-        self.purge_occasionally(len(complete))
-
-    def complete(
-        self,
-        revocation: Revocation,
-        *,
-        reason: str | None = None,
-        actor: str | None = None,
-    ) -> Revocation:
-        """Add to a revocation why it is made, and by whom."""
-        return replace(
-            revocation,
-            reason=_check_text("reason", reason),
-            actor=_check_text("actor", actor),
-        )
+        with reporting(app, writing=made):
+            self.store.add([*made, *record])
+        _allow_new_logins(made)
+        report_revoked(app, made)
+        self.purge_occasionally(len(made))
 
     def purge(self) -> t.Iterator[int]:
         """Delete expired records in batches, and yield the size of each batch.
@@ -228,10 +234,6 @@ class LogoutService:
     def stores(self) -> list[Store | SessionStore]:
         """List the store of revocations and, if sessions are enabled, that of sessions."""
         return [self.store, *([self.sessions.store] if self.sessions else [])]
-
-
-def _check_text(name: str, value: str | None) -> str | None:
-    return storable(require_text(name, value))
 
 
 def _allow_new_logins(revocations: t.Sequence[Revocation]) -> None:

@@ -14,6 +14,8 @@ from werkzeug.routing import Rule
 
 from . import blocklist
 from .exceptions import ConfigError
+from .service import EXTENSION
+from .service import LogoutService
 
 # What a route of the app calls instead of one of ours.
 _CALLS = {
@@ -61,6 +63,26 @@ def problem_of_route(app: Flask) -> str | None:
     return None
 
 
+def problem_of_loaders(app: Flask) -> str | None:
+    """Return an error message if an endpoint needs a loader that the app hasn't set."""
+    service: LogoutService = app.extensions[EXTENSION]
+    if "introspect" in service.settings.endpoints and service.loaders.client is None:
+        return NO_CLIENT_LOADER
+    accepted = app.config["JWT_DECODE_ISSUER"]
+    if service.loaders.backchannel is not None or accepted is None:
+        return None
+    known = {accepted} if isinstance(accepted, str) else {*accepted}
+    others = sorted(service.settings.backchannel.keys() - known)
+    if not others:
+        return None
+    return (
+        f"This app accepts no tokens of the issuer {others[0]}, so a logout at that"
+        " provider would end no login. Register a function with"
+        " @logout.backchannel_loader, which returns the sid or the identity in the tokens"
+        " of this app, or add the issuer to JWT_DECODE_ISSUER."
+    )
+
+
 def problem_of_errors(app: Flask) -> str | None:
     """Return an error message if a framework hides the 401 for a revoked token."""
     if app.config["PROPAGATE_EXCEPTIONS"]:
@@ -75,6 +97,12 @@ def problem_of_errors(app: Flask) -> str | None:
     )
 
 
+NO_CLIENT_LOADER = (
+    "The endpoint introspect needs a function that authenticates its clients. Register one"
+    " with @logout.client_loader, or remove introspect from LOGOUT_ENDPOINTS."
+)
+"""The error message if introspect is enabled and nobody could use it."""
+
 _COMMAND_TAKEN = (
     "This app already has a command named 'logout', and Flask-Logout needs that name."
     " Rename your command."
@@ -83,7 +111,10 @@ _COMMAND_TAKEN = (
 
 def _check_first_request(app: Flask, **_: t.Any) -> None:
     problem = (
-        blocklist.problem_of(app) or problem_of_route(app) or _problem_of_commands(app)
+        blocklist.problem_of(app)
+        or problem_of_route(app)
+        or problem_of_loaders(app)
+        or _problem_of_commands(app)
     )
     if problem is not None:
         raise ConfigError(problem)

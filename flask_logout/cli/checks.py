@@ -15,13 +15,14 @@ from .. import setup_conflicts
 from ..config import jwt_settings
 from ..config.jwt_settings import LIFETIMES
 from ..config.jwt_settings import read_lifetime
-from ..config.values import Endpoint
 from ..config.values import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config
 from ..jwt_extended import has_own_key_loader
+from ..purging import current_app_object
 from ..service import LogoutService
+from .cookie_check import check_cookies
 from .printing import printable
 
 CLOCK_TOLERANCE = timedelta(seconds=1)
@@ -67,8 +68,10 @@ def check_hook(service: LogoutService) -> str | None:
 
 
 def check_route(service: LogoutService) -> str | None:
-    """Check that no other route of the app has the URL of an endpoint."""
-    return setup_conflicts.problem_of_route(current_app)
+    """Check that the endpoints can be reached, and have the loaders that they need."""
+    app = current_app_object()
+    problem = setup_conflicts.problem_of_route(app)
+    return problem or setup_conflicts.problem_of_loaders(app)
 
 
 def check_errors(service: LogoutService) -> str | None:
@@ -188,42 +191,6 @@ def check_audit_log(service: LogoutService) -> str | None:
         " records who revoked what. Configure logging before the app is created, for"
         " example with logging.basicConfig(level=logging.INFO)."
     )
-
-
-def check_cookies(service: LogoutService) -> str | None:
-    """Check that browsers send the token cookies to the endpoints."""
-    if not config.jwt_in_cookies:
-        return None
-    prefix = service.settings.url_prefix
-    paths = {"ACCESS": config.access_cookie_path, "REFRESH": config.refresh_cookie_path}
-    choice = f" or to {prefix!r}" if prefix else ""
-    for endpoint, (path, cookies, action) in _COOKIES.items():
-        url = f"{prefix}{path}"
-        wrong = " and ".join(
-            f"JWT_{x}_COOKIE_PATH is {paths[x]!r}"
-            for x in cookies
-            if not _covers(paths[x], url)
-        )
-        if wrong and endpoint in service.settings.endpoints:
-            return (
-                f"{wrong}, so browsers don't send the cookie to {url} and {action} fails."
-                f" Set it to '/'{choice}."
-            )
-    return None
-
-
-_COOKIES: dict[Endpoint, tuple[str, tuple[str, ...], str]] = {
-    "logout": ("/logout", ("ACCESS", "REFRESH"), "logging out"),
-    "logout_all": ("/logout/all", ("ACCESS",), "logging out"),
-    "refresh": ("/refresh", ("REFRESH",), "refreshing"),
-    "sessions": ("/sessions", ("ACCESS",), "listing sessions"),
-}
-"""The path of each endpoint, the cookies that it needs, and what fails without them."""
-
-
-def _covers(cookie_path: str, url: str) -> bool:
-    """Whether browsers send a cookie to a URL (RFC 6265, section 5.1.4)."""
-    return url == cookie_path or url.startswith(cookie_path.rstrip("/") + "/")
 
 
 def _unreachable(error: StoreUnavailableError) -> str:

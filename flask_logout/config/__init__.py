@@ -15,6 +15,9 @@ from pydantic import ValidationError
 
 from ..exceptions import ConfigError
 from ..schemas import DEFAULT_MAX_TOKEN_LENGTH
+from .backchannel import Provider
+from .consistency import check_backchannel
+from .consistency import check_sessions
 from .errors import explain_invalid
 from .errors import PREFIX
 from .errors import reject_misspelling
@@ -29,7 +32,6 @@ from .values import Flag
 from .values import LongDuration
 from .values import LONGEST
 from .values import Number
-from .values import show
 
 
 class Settings(BaseModel):
@@ -61,8 +63,8 @@ class Settings(BaseModel):
         frozenset[Endpoint],
         BeforeValidator(check_names),
         Expected(
-            'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
-            " set() for no endpoint"
+            'a set, list or tuple of "logout", "logout_all", "refresh", "sessions",'
+            ' "revoke", "introspect" and "backchannel_logout", or set() for no endpoint'
         ),
     ] = frozenset({"logout"})
     """The endpoints to register. ``set()`` registers none."""
@@ -196,6 +198,17 @@ class Settings(BaseModel):
     """Whether a refresh token can also be presented again later, as long as its successor
     has not been used."""
 
+    backchannel: t.Annotated[
+        dict[t.Annotated[str, Field(min_length=1)], Provider],
+        Expected(
+            'a dict such as {"https://idp.example.com": {"client_id": "…", "jwks_uri":'
+            ' "https://…"}}, with HTTPS URLs, and "algorithms", such as ["ES256"], if they'
+            " aren't RS256"
+        ),
+    ] = {}
+    """The identity providers whose logouts the endpoint ``backchannel_logout`` receives,
+    by their issuer."""
+
     purge_margin: LongDuration = timedelta(hours=1)
     """How long to keep a revocation after the last token it covers has expired. The
     margin allows for clock differences between machines and for refresh requests in
@@ -222,22 +235,11 @@ class Settings(BaseModel):
             settings = cls(**given)
         except ValidationError as e:
             raise ConfigError(explain_invalid(e, given, cls.model_fields)) from None
-        _check_sessions(settings)
+        check_sessions(settings)
+        check_backchannel(settings)
         return settings
 
     @property
     def has_sessions(self) -> bool:
         """Whether sessions are enabled."""
         return self.sessions or not self.endpoints.isdisjoint({"refresh", "sessions"})
-
-
-def _check_sessions(settings: Settings) -> None:
-    """Reject limits of sessions that nothing would enforce."""
-    names = {"max_sessions", "session_lifetime"} & settings.model_fields_set
-    set_ones = [x for x in sorted(names) if getattr(settings, x) is not None]
-    if set_ones and not settings.has_sessions:
-        key = PREFIX + set_ones[0].upper()
-        raise ConfigError(
-            f"Invalid {key}: {show(getattr(settings, set_ones[0]))}. It needs sessions,"
-            f" which are off. Set LOGOUT_SESSIONS to True, or remove {key}."
-        )

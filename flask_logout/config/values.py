@@ -6,6 +6,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 from pydantic import Field
@@ -16,10 +17,19 @@ LONGEST = timedelta(days=365_000)
 Detail = t.Literal["user_agent", "ip_address", "label"]
 """A detail that a session can keep."""
 
-Endpoint = t.Literal["logout", "logout_all", "refresh", "sessions"]
+Endpoint = t.Literal[
+    "logout",
+    "logout_all",
+    "refresh",
+    "sessions",
+    "revoke",
+    "introspect",
+    "backchannel_logout",
+]
 """The name of an endpoint, or of a group of endpoints, in ``LOGOUT_ENDPOINTS``."""
 
 _SHOWN_SIZE = 80
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SEGMENT = re.compile(r"[\w.~!$&'()*+,;=:@-]+")
 
 
@@ -72,6 +82,21 @@ def check_path(value: str) -> str:
         _SEGMENT.fullmatch(x) and x not in {".", ".."} for x in segments
     ):
         raise ValueError("not a path")
+    return value
+
+
+def check_provider_url(value: str) -> str:
+    """Check that nobody between this app and an identity provider can change a response.
+
+    :raises ValueError: the URL is neither HTTPS nor HTTP on this machine, or it contains
+        credentials or a fragment.
+    """
+    url = urlsplit(value)
+    is_local = url.scheme == "http" and url.hostname in _LOOPBACK
+    if not (url.scheme == "https" or is_local) or not url.hostname:
+        raise ValueError("not an HTTPS URL")
+    if url.username is not None or url.password is not None or url.fragment:
+        raise ValueError("not a plain URL")
     return value
 
 

@@ -21,6 +21,7 @@ from ..keys import user_keys
 from ..purging import current_app_object
 from ..reporting import report_revoked
 from ..reporting import reporting
+from ..revocation_maker import complete
 from ..revocation_maker import require_text
 from ..rotation import judge
 from ..rotation import Policy
@@ -181,7 +182,7 @@ class SessionService:
         made = service.make.of_stored_session(
             make_key("session", owner.issuer, sid), sid, owner.subject
         )
-        revocation = service.complete(made, reason="logout", actor=owner.subject)
+        revocation = complete(made, reason="logout", actor=owner.subject)
         with reporting(app, writing=[revocation]):
             is_ended = self.store.end(revocation, owner.key)
         if is_ended:
@@ -212,7 +213,7 @@ class SessionService:
     def _end_reused(self, claims: Claims) -> None:
         service, app = get_service(), current_app_object()
         made = service.make.of_logins(claims)[0]
-        revocation = service.complete(made, reason="token_reuse")
+        revocation = complete(made, reason="token_reuse")
         with reporting(app, writing=[revocation]):
             is_new = self.store.revoke_once(revocation)
         service.store.remember([revocation])

@@ -69,6 +69,21 @@ def decode(encoded_token: str) -> dict[str, t.Any]:
         raise InvalidTokenError(describe(e)) from e
 
 
+def read_valid(encoded_token: str, max_length: int) -> dict[str, t.Any] | None:
+    """Decode and verify a token that must not have expired.
+
+    :param encoded_token: the encoded token.
+    :param max_length: the length from which on a token isn't even decoded.
+    :returns: the claims of the token, or ``None`` if it is invalid.
+    """
+    if len(encoded_token) > max_length:
+        return None
+    try:
+        return decode_token(encoded_token)
+    except DECODE_ERRORS:
+        return None
+
+
 def describe(error: Exception) -> str | None:
     """Describe why a token was rejected.
 

@@ -101,6 +101,24 @@ def _load_end() -> View:
     return end_session
 
 
+def _load_revoke() -> View:
+    from .revoke import revoke
+
+    return revoke
+
+
+def _load_introspect() -> View:
+    from .introspect import introspect
+
+    return introspect
+
+
+def _load_backchannel_logout() -> View:
+    from .backchannel_logout import backchannel_logout
+
+    return backchannel_logout
+
+
 _ROUTES: dict[Endpoint, list[Route]] = {
     "logout": [Route("/logout", _load_logout, ("POST",))],
     "logout_all": [Route("/logout/all", _load_logout_all, ("POST",))],
@@ -108,6 +126,11 @@ _ROUTES: dict[Endpoint, list[Route]] = {
     "sessions": [
         Route("/sessions", _load_list, ("GET",)),
         Route("/sessions/<sid>", _load_end, ("DELETE",)),
+    ],
+    "revoke": [Route("/revoke", _load_revoke, ("POST",))],
+    "introspect": [Route("/introspect", _load_introspect, ("POST",))],
+    "backchannel_logout": [
+        Route("/backchannel-logout", _load_backchannel_logout, ("POST",))
     ],
 }
 

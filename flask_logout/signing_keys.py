@@ -1,0 +1,112 @@
+"""Fetches the public keys of an identity provider (RFC 7517), rarely and within limits."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+import urllib.request
+from http.client import HTTPException
+
+import jwt
+from jwt import PyJWK
+from jwt import PyJWKClient
+from jwt import PyJWKClientError
+from jwt.jwk_set_cache import JWKSetCache
+
+from .stores.forking import ProcessLock
+from .stores.monotonic import read_uptime
+
+PAUSE = 10
+"""The least number of seconds between two fetches. An unknown key id, which anyone can
+invent, causes a fetch."""
+
+LIFESPAN = 300
+"""How many seconds the keys are used before they are fetched again."""
+
+TIMEOUT = 5
+"""How many seconds the provider may take for each read."""
+
+MAX_SIZE = 1 << 19
+"""How many bytes the keys of a provider may have."""
+
+
+class ProviderUnavailableError(Exception):
+    """The keys of the provider can't be read."""
+
+
+class SigningKeys(PyJWKClient):
+    """The keys of one provider.
+
+    :param uri: where they are, an HTTPS URL.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri, cache_keys=False, lifespan=LIFESPAN, timeout=TIMEOUT)
+        self._lock = ProcessLock()
+        self._fetched_at = self._tried_at = -PAUSE * 1.0
+        self._keys: dict[str, t.Any] = {}
+
+    def find(self, token: str) -> PyJWK:
+        """Find the key that has signed a token.
+
+        :param token: the token, of which only the header is read.
+        :raises jwt.PyJWTError: if the token is malformed or the provider has no such key.
+        :raises ProviderUnavailableError: if the provider can't be reached.
+        """
+        kid = jwt.get_unverified_header(token).get("kid")
+        if kid is not None:
+            return self.get_signing_key(kid)
+        keys = self.get_jwk_set().keys
+        # OpenID Connect Core 10.1: without a kid, the provider must have a single key.
+        if len(keys) != 1:
+            raise PyJWKClientError("The token has no kid")
+        return keys[0]
+
+    def fetch_data(self) -> t.Any:
+        """Fetch the keys, unless another thread has just fetched them.
+
+        :raises PyJWKClientError: if the last fetch was less than :data:`PAUSE` ago.
+        :raises ProviderUnavailableError: if that fetch or this one failed.
+        """
+        asked_at = read_uptime()
+        with self._lock():
+            if self._fetched_at < asked_at:
+                self._fetch()
+        return self._keys
+
+    def _fetch(self) -> None:
+        now = read_uptime()
+        if now - self._tried_at < PAUSE:
+            if self._fetched_at < self._tried_at:
+                raise ProviderUnavailableError("The keys of the provider can't be read")
+            raise PyJWKClientError("The provider has no such key")
+        self._tried_at = now
+        try:
+            with _OPENER.open(self.uri, timeout=TIMEOUT) as response:
+                found = _read(response)
+            t.cast(JWKSetCache, self.jwk_set_cache).put(found)
+        except (OSError, HTTPException, ValueError, jwt.PyJWTError) as e:
+            raise ProviderUnavailableError(
+                f"The keys of the provider can't be read: {type(e).__name__}"
+            ) from e
+        self._keys, self._fetched_at = found, read_uptime()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Rejects redirects, which could lead to other servers, such as internal ones."""
+
+    def redirect_request(self, *_: t.Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _read(response: t.Any) -> dict[str, t.Any]:
+    body = response.read(MAX_SIZE + 1)
+    if len(body) > MAX_SIZE:
+        raise ValueError("too large")
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
