@@ -98,7 +98,7 @@ def test_an_invalid_token_is_inactive(app: Flask) -> None:
         tampered(pair.access),
         pair.access + 9000 * "x",
         *expired(app),
-        jwt.encode({"sub": "ada"}, None, "none"),
+        jwt.encode({"sub": "ada"}, "", "none"),
     ]
     for token in invalid:
         for hint in ("access_token", "refresh_token"):
@@ -111,7 +111,7 @@ def test_the_loaders_of_the_app_are_called(make_app: MakeApp) -> None:
 
     @manager.token_verification_loader
     def verify(_: t.Any, claims: dict[str, t.Any]) -> bool:
-        return claims["sub"] != "eve"
+        return bool(claims["sub"] != "eve")
 
     client = app.test_client()
     assert ask(client, make_pair(app).access)["active"] is True

@@ -92,7 +92,7 @@ def test_an_invalid_token_revokes_nothing(app: Flask) -> None:
         tampered(pair.refresh),
         tampered(pair.access),
         pair.access + 9000 * "x",
-        jwt.encode({"sub": "ada"}, None, "none"),
+        jwt.encode({"sub": "ada"}, "", "none"),
         *expired(app),
     ]
     for token in invalid:
