@@ -24,6 +24,7 @@ if t.TYPE_CHECKING:
     from .signals import session_refreshed as session_refreshed
     from .signals import session_started as session_started
     from .signals import store_unavailable as store_unavailable
+    from .signals import upstream_failed as upstream_failed
     from .tokens import RefreshRejectedError as RefreshRejectedError
     from .tokens.login_claims import session_claims as session_claims
     from .tokens.minting import TokenPair as TokenPair
@@ -52,6 +53,7 @@ _MODULES = {
     "session_refreshed": "signals",
     "session_started": "signals",
     "store_unavailable": "signals",
+    "upstream_failed": "signals",
 }
 
 __all__ = sorted(_MODULES)

@@ -70,6 +70,17 @@ def log_logout_incomplete(subject: str | None, upstreams: int) -> None:
     _log(logging.ERROR, "logout_incomplete", subject=subject, upstreams=upstreams)
 
 
+def log_upstream_failed(upstream: str, status: int | None, cause: str) -> None:
+    """Log that an upstream that isn't required has failed.
+
+    :param upstream: the name of the upstream.
+    :param status: the status of its response, or ``None`` if there was none.
+    :param cause: why it failed.
+    """
+    values = {"upstream": upstream, "status": status, "error": cause}
+    _log(logging.WARNING, "upstream_failed", **values)
+
+
 def log_session(event: str, sid: str, subject: str | None) -> None:
     """Log an event of a session.
 

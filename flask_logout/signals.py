@@ -47,6 +47,11 @@ reuse_detected = _signals.signal(
     doc="Sent once when a refresh token is used again after it was replaced, and its"
     " session has been ended, with ``sid``, ``subject`` and ``claims``.",
 )
+upstream_failed = _signals.signal(
+    "upstream-failed",
+    doc="Sent when an upstream failed that isn't required, with ``upstream``, its name, and"
+    " ``status``, that of its response or ``None``.",
+)
 store_unavailable = _signals.signal(
     "store-unavailable",
     doc="Sent when the store can't be reached, with ``error``, a"

@@ -28,7 +28,6 @@ from .tokens import bearer
 from .tokens import get_status
 from .tokens import make_pair
 from .tokens import Pair
-from .tokens import tampered
 
 PATH = "/auth/backchannel-logout"
 
