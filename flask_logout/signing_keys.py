@@ -6,6 +6,7 @@ import json
 import typing as t
 import urllib.request
 from http.client import HTTPException
+from importlib.util import find_spec
 
 import jwt
 from jwt import PyJWK
@@ -13,8 +14,15 @@ from jwt import PyJWKClient
 from jwt import PyJWKClientError
 from jwt.jwk_set_cache import JWKSetCache
 
+from .exceptions import ConfigError
 from .stores.forking import ProcessLock
 from .stores.monotonic import read_uptime
+
+if find_spec("cryptography") is None:
+    raise ConfigError(
+        "LOGOUT_BACKCHANNEL needs the package cryptography, which isn't installed. Run `pip"
+        " install 'flask-logout[backchannel]'`, or remove LOGOUT_BACKCHANNEL."
+    )
 
 PAUSE = 10
 """The least number of seconds between two fetches. An unknown key id, which anyone can

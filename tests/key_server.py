@@ -13,6 +13,7 @@ from http.server import ThreadingHTTPServer
 from uuid import uuid4
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
@@ -25,6 +26,16 @@ def make_key(number: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def make_pem(number: int) -> str:
+    """Return a private key in PEM format."""
+    octets = make_key(number).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return octets.decode()
+
+
 class Provider:
     """Signs logout tokens, and serves its keys."""
 
@@ -35,6 +46,8 @@ class Provider:
         self.reply: bytes | None = None
         """What is served instead of the keys."""
         self.status = 200
+        self.delay = 0.0
+        """Seconds before the response."""
         self.headers: dict[str, str] = {}
         self.keys: dict[str | None, rsa.RSAPrivateKey] = {}
         self.add_key("first")
@@ -83,6 +96,7 @@ def serving_keys() -> t.Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.fetches += 1
+            time.sleep(provider.delay)
             body = provider.show_keys() if provider.reply is None else provider.reply
             self.send_response(provider.status)
             for name, value in provider.headers.items():

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from jwt.algorithms import RSAAlgorithm
 
+from .key_server import make_key
 from .proxy import skip_or_fail
 
 SOURCES = Path(__file__).parent / "node"
@@ -100,7 +102,10 @@ def running_provider(folder: Path, app_url: str) -> t.Iterator[OpenIDProvider]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["node", "provider.mjs", str(port), app_url]
+    keys = json.dumps(
+        {"keys": [json.loads(RSAAlgorithm.to_jwk(make_key(0).public_key()))]}
+    )
+    command = ["node", "provider.mjs", str(port), app_url, keys]
     log = folder / f"provider-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import sys
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
@@ -319,6 +321,30 @@ def test_the_keys_are_fetched_once(make_app: MakeApp, provider: Provider) -> Non
     for _ in range(3):
         assert send(app, provider.sign(sub="ada")).status_code == 200
     assert provider.fetches == 1
+
+
+def test_threads_share_a_fetch(make_app: MakeApp, provider: Provider) -> None:
+    app = make_backchannel_app(make_app, provider)
+    assert app.test_client().get("/open").status_code == 200
+    provider.delay = 0.3
+    tokens = [provider.sign(sub="ada") for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda x: send(app, x).status_code, tokens))
+    assert (found, provider.fetches) == (8 * [200], 1)
+
+
+def test_a_missing_package_is_named(
+    make_app: MakeApp, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    for name in ("backchannel", "signing_keys"):
+        monkeypatch.delitem(sys.modules, f"flask_logout.{name}", raising=False)
+    with pytest.raises(RuntimeError) as caught:
+        make_backchannel_app(make_app, provider)
+    assert str(caught.value) == (
+        "LOGOUT_BACKCHANNEL needs the package cryptography, which isn't installed. Run `pip"
+        " install 'flask-logout[backchannel]'`, or remove LOGOUT_BACKCHANNEL."
+    )
 
 
 def test_unknown_keys_cause_few_fetches(

@@ -15,6 +15,7 @@ from flask_logout import session_claims
 from flask_logout.upstreams.oauth import OAuthRevocation
 
 from .conftest import MakeApp
+from .key_server import make_pem
 from .node_programs import OpenIDProvider
 from .node_programs import run_client
 from .node_programs import running_provider
@@ -149,6 +150,24 @@ def test_the_provider_rejects_the_app(make_app: MakeApp, node_folder: Path) -> N
             },
         }
         assert get_status(bridge.app.test_client(), pair) == (200, 200)
+
+
+@pytest.mark.parametrize(("number", "status"), [(0, 200), (1, 400)])
+def test_the_provider_knows_the_key_of_the_app(
+    make_app: MakeApp, node_folder: Path, number: int, status: int
+) -> None:
+    with bridging(make_app, node_folder) as bridge:
+        upstream = OAuthRevocation(
+            issuer=bridge.provider.issuer,
+            client_id="app with a key",
+            private_key=make_pem(number),
+            token=lambda pair: "a token",
+        )
+        service = bridge.app.extensions["logout"]
+        service.loaders.backchannel = lambda _: None
+        t.cast("list[t.Any]", service.upstreams).append(upstream)
+        response = log_out(bridge.app.test_client(), make_pair(bridge.app))
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])

@@ -1,8 +1,8 @@
 // An OpenID provider, with one client and one user, which sends back-channel logouts.
-// Arguments: its port, the URL of the app.
+// Arguments: its port, the URL of the app, and the public keys of its second client.
 import Provider from 'oidc-provider'
 
-const [port, app] = process.argv.slice(2)
+const [port, app, jwks] = process.argv.slice(2)
 const issuer = `http://127.0.0.1:${port}`
 const provider = new Provider(issuer, {
   clients: [{
@@ -13,6 +13,11 @@ const provider = new Provider(issuer, {
     backchannel_logout_session_required: true,
     grant_types: ['authorization_code', 'refresh_token'],
     post_logout_redirect_uris: [`${app}/bye`],
+  }, {
+    client_id: 'app with a key',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: JSON.parse(jwks),
+    redirect_uris: [`${app}/callback`],
   }],
   features: {
     backchannelLogout: { enabled: true },
