@@ -19,6 +19,9 @@ ALL_PATHS: dict[Endpoint, list[str]] = {
     **{name: [path] for name, path in PATHS.items()},
     "refresh": ["/auth/refresh"],
     "sessions": ["/auth/sessions", "/auth/sessions/{id}"],
+    "revoke": ["/auth/revoke"],
+    "introspect": ["/auth/introspect"],
+    "backchannel_logout": ["/auth/backchannel-logout"],
 }
 """All endpoints, with their paths."""
 

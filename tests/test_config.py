@@ -50,6 +50,7 @@ def test_the_defaults() -> None:
         "rotation_grace": timedelta(seconds=30),
         "rotation_late_retry": False,
         "purge_margin": timedelta(hours=1),
+        "backchannel": {},
         "purge_every": 100,
     }
 
@@ -79,8 +80,8 @@ EXPECTED = {
         " to use POST /logout. It can't contain spaces or any of %?#<>[]{}|"
     ),
     "LOGOUT_ENDPOINTS": (
-        'a set, list or tuple of "logout", "logout_all", "refresh" and "sessions", or'
-        " set() for no endpoint"
+        'a set, list or tuple of "logout", "logout_all", "refresh", "sessions", "revoke",'
+        ' "introspect" and "backchannel_logout", or set() for no endpoint'
     ),
     "LOGOUT_APP_WIDE_ERRORS": "True or False",
     "LOGOUT_REQUIRE_REFRESH_TOKEN": "True or False",
@@ -116,6 +117,11 @@ EXPECTED = {
     ),
     "LOGOUT_ROTATION_GRACE": ("a timedelta or a number of seconds, from 0 to 3600"),
     "LOGOUT_ROTATION_LATE_RETRY": "True or False",
+    "LOGOUT_BACKCHANNEL": (
+        'a dict such as {"https://idp.example.com": {"client_id": "…", "jwks_uri":'
+        ' "https://…"}}, with HTTPS URLs, and "algorithms", such as ["ES256"], if they'
+        " aren't RS256"
+    ),
     "LOGOUT_PURGE_MARGIN": EXPECTED_DURATION,
     "LOGOUT_PURGE_EVERY": "a whole number, 0 or more",
 }
@@ -161,7 +167,7 @@ INVALID: dict[str, list[object]] = {
     ],
     "LOGOUT_ENDPOINTS": [
         *(x for x in NEVER_VALID if x != []),
-        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "revoke"], [1]),
+        *(True, None, "logout", {"logout": 1}, {"log_out"}, ["logout", "renew"], [1]),
     ],
     "LOGOUT_APP_WIDE_ERRORS": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_REQUIRE_REFRESH_TOKEN": [*NEVER_VALID, None, "perhaps", 2, ""],
@@ -191,6 +197,10 @@ INVALID: dict[str, list[object]] = {
     ],
     "LOGOUT_ROTATION_GRACE": [*NOT_A_DURATION, 3601],
     "LOGOUT_ROTATION_LATE_RETRY": [*NEVER_VALID, None, "perhaps", 2, ""],
+    "LOGOUT_BACKCHANNEL": [
+        *(x for x in NEVER_VALID if x != {}),
+        *(None, "https://idp", ["https://idp"], {"https://idp": "app"}),
+    ],
     "LOGOUT_PURGE_MARGIN": NOT_A_DURATION,
     "LOGOUT_PURGE_EVERY": [*NOT_A_NUMBER, 0.5],
 }
@@ -318,6 +328,7 @@ MISSPELLED = {
         "LOGOUT_ROTATION_LATE_RETRIES",
         "LOGOUT_ROTATE_LATE_RETRY",
     ],
+    "LOGOUT_BACKCHANNEL": ["LOGOUT_BACK_CHANNEL", "LOGOUT_BACKCHANNELS"],
     "LOGOUT_PURGE_MARGIN": [
         *("LOGOUT_PURGE_MARGN", "LOGOUT_PURGE_MARGINS", "LOGOUT_PURGE_MARGUN"),
         *("LOGOUT_PURGE_MARGNI", "LOGUOT_PURGE_MARGIN", "LOGOUTPURGE_MARGIN"),

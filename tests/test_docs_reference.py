@@ -135,7 +135,7 @@ def test_the_example_of_a_setting_is_accepted(name: str, tmp_path: Path) -> None
     SQLAlchemy(app)
     LogoutExtension(app)
     setting = getattr(app.extensions["logout"].settings, name)
-    assert setting == Settings.from_app(app).model_dump()[name]
+    assert setting == getattr(Settings.from_app(app), name)
     assert setting != Settings.model_fields[name].default
     dispose(app)
 
@@ -347,6 +347,7 @@ def test_every_log_event_is_documented(
         written = app.extensions["logout"].make.of_session("1")
     audit.log_outcome_unknown(written, OutcomeUnknownError("connection lost"))
     audit.log_logout_incomplete("ada", 1)
+    audit.log_upstream_failed("identity provider", 503, "it rejected the request")
     audit.log_session("session_created", "1", "ada")
     for outcome in ("repeated", "adopted", "refused"):
         audit.log_refresh(outcome, is_first=False, sid="1", subject="ada")

@@ -189,7 +189,8 @@ def test_an_unknown_endpoint_raises_an_error(endpoints: t.Any) -> None:
         openapi(endpoints=endpoints)
     assert str(info.value) == (
         f"Invalid endpoints: {endpoints!r}. Expected a collection of names out of"
-        " 'logout', 'logout_all', 'refresh', 'sessions'."
+        " 'logout', 'logout_all', 'refresh', 'sessions', 'revoke', 'introspect',"
+        " 'backchannel_logout'."
     )
 
 

@@ -26,6 +26,8 @@ from .security import add_set_cookies
 from .security import add_unset_cookies
 from .security import make_schemes
 from .security import Token
+from .standard import add_standard
+from .standard import STANDARD
 
 _Json = dict[str, t.Any]
 
@@ -118,6 +120,9 @@ def openapi(
             "securitySchemes": schemes,
         },
     }
+    if not STANDARD.isdisjoint(endpoints):
+        add_standard(document, url_prefix, endpoints)
+    document = deepcopy(document)
     return convert_to_3_0(document) if version == "3.0" else document
 
 
