@@ -6,6 +6,7 @@ import typing as t
 from importlib import import_module
 
 if t.TYPE_CHECKING:
+    from .checker import Checker as Checker
     from .exceptions import ConfigError as ConfigError
     from .exceptions import ExternalAPIError as ExternalAPIError
     from .exceptions import InvalidRequestError as InvalidRequestError
@@ -31,6 +32,7 @@ if t.TYPE_CHECKING:
     from .tokens.pair import LogoutTokens as LogoutTokens
 
 _MODULES = {
+    "Checker": "checker",
     "ConfigError": "exceptions",
     "ErrorItem": "schemas",
     "ExternalAPIError": "exceptions",

@@ -155,11 +155,9 @@ def add_routes(app: Flask) -> None:
 
 def dispose(app: Flask) -> None:
     """Close all connections of an app."""
-    store = getattr(app.extensions.get("logout"), "store", None)
-    client = getattr(getattr(store, "_store", store), "client", None)
-    if client is not None:
-        client.close()
     with app.app_context():
+        if "logout" in app.extensions:
+            app.extensions["logout"].store.close()
         for engine in app.extensions["sqlalchemy"].engines.values():
             engine.dispose()
 

@@ -67,6 +67,9 @@ class Watched:
     def join(self, session: t.Any) -> Joined:
         return self.inner.join(session)
 
+    def close(self) -> None:
+        self.inner.close()
+
     def open_sessions(self, policy: Policy) -> SessionStore:
         return self.inner.open_sessions(policy)
 

@@ -27,7 +27,7 @@ def test_the_plugin_imports_nothing_but_pytest() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    names = ("", ".testing", ".testing_sessions", ".testing_store", ".testing_types")
+    names = ("", ".testing", ".testing.sessions", ".testing.store", ".testing.types")
     assert done.stdout == f"{[f'flask_logout{x}' for x in names]}\n"
 
 
@@ -35,7 +35,7 @@ def test_the_plugin_imports_nothing_but_pytest() -> None:
 def test_every_fixture_has_a_description(run_suite: RunSuite) -> None:
     result = run_suite(None, "--fixtures", "-v")
     listed = re.findall(
-        r"^(\w+) -- .*flask_logout/testing(?:_\w+)?\.py:\d+\n    (\S.*)$",
+        r"^(\w+) -- .*flask_logout/testing/\w+\.py:\d+\n    (\S.*)$",
         result.stdout.str(),
         re.MULTILINE,
     )

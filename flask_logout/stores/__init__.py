@@ -115,6 +115,9 @@ class Store(t.Protocol):
     def inspect(self) -> Inspection:
         """Return the administrative view of this store."""
 
+    def close(self) -> None:
+        """Close all connections. The next use opens new ones."""
+
 
 class Joined(t.Protocol):
     """Stores revocations in a transaction that the app controls."""

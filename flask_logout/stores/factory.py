@@ -10,14 +10,35 @@ from . import LONGEST_WRITE
 from . import Store
 
 if t.TYPE_CHECKING:
-    from ..config import Settings
     from .sqlalchemy import AppDatabase
 
 _REDIS = ("redis", "rediss", "unix")
 
 
+class StoreSettings(t.Protocol):
+    """The settings that select a store. Those of an app have these attributes."""
+
+    @property
+    def store_uri(self) -> str | None: ...
+
+    @property
+    def table_name(self) -> str: ...
+
+    @property
+    def timeout(self) -> timedelta: ...
+
+    @property
+    def max_staleness(self) -> timedelta: ...
+
+    @property
+    def redis_wait(self) -> int: ...
+
+    @property
+    def commit_app_session(self) -> bool: ...
+
+
 def open_store(
-    settings: Settings,
+    settings: StoreSettings,
     *,
     find_database: t.Callable[[], AppDatabase],
     folder: str,
@@ -63,7 +84,7 @@ def open_store(
     return Mirror(store, max_staleness=settings.max_staleness)
 
 
-def _check(settings: Settings, is_redis: bool) -> None:
+def _check(settings: StoreSettings, is_redis: bool) -> None:
     """Check the settings that depend on the store or on each other."""
     if settings.redis_wait and not is_redis:
         raise ConfigError(

@@ -126,6 +126,9 @@ class Mirror:
     def open_sessions(self, policy: Policy) -> SessionStore:
         return self._store.open_sessions(policy)
 
+    def close(self) -> None:
+        self._store.close()
+
     def inspect(self) -> Inspection:
         return t.cast(Inspection, _Inspection(self._store.inspect(), self._reset))
 

@@ -76,6 +76,9 @@ class _StoppedStore:
 
     add = remember = join = find = changes = purge = open_sessions = inspect = _fail
 
+    def close(self) -> None:
+        """Do nothing, because it has no connections."""
+
 
 class _StoppedSessions:
     """A store of sessions in which every operation fails."""

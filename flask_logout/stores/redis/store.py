@@ -155,6 +155,9 @@ class RedisStore:
 
         return RedisSessions(self, policy)
 
+    def close(self) -> None:
+        self.client.close()
+
     def inspect(self) -> RedisInspection:
         return RedisInspection(self.client, self.names, KEEP, self._replicas)
 

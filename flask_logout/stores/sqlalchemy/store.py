@@ -137,6 +137,9 @@ class SQLAlchemyStore:
             self.engine.dispose()
         return sessions
 
+    def close(self) -> None:
+        self.engine.dispose()
+
     def inspect(self) -> SQLAlchemyInspection:
         from .inspection import SQLAlchemyInspection
 
