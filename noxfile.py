@@ -134,5 +134,6 @@ def without_servers(session: nox.Session) -> None:
 def _list_lower_bounds() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    found = [*project["dependencies"], *extras["redis"], *extras["mirror"]]
+    names = ("redis", "mirror", "oauth", "backchannel", "metrics")
+    found = [*project["dependencies"], *(x for name in names for x in extras[name])]
     return [x.partition(",")[0].replace(">=", "==") for x in found]

@@ -35,6 +35,7 @@ from .views.errors import register_on_app
 
 if t.TYPE_CHECKING:
     from .backchannel import BackchannelService
+    from .metrics import AppMetrics
     from .sessions import SessionService
     from .stores import Store
     from .stores.sqlalchemy import AppDatabase
@@ -71,10 +72,12 @@ class LogoutExtension(RevokeMethods, SessionMethods):
             )
         setup_conflicts.check_free(app)
         settings = Settings.from_app(app)
+        metrics = _open_metrics(app, settings) if settings.metrics else None
         store = open_store(
             settings,
             find_database=partial(_find_database, app, settings.bind_key),
             folder=app.instance_path,
+            wrap=metrics.measure if metrics else None,
         )
         if "flask-jwt-extended" not in app.extensions:
             JWTManager(app)
@@ -83,15 +86,16 @@ class LogoutExtension(RevokeMethods, SessionMethods):
         blocklist.install(app, app.extensions["flask-jwt-extended"])
         login_claims.stamp_requests(app)
         make = RevocationMaker(settings, app.config)
-        app.extensions[EXTENSION] = LogoutService(
-            settings,
-            store,
-            self._upstreams,
-            app.config,
-            make,
-            self._loaders,
-            _open_sessions(settings, store) if settings.has_sessions else None,
-            _open_backchannel(settings) if settings.backchannel else None,
+        make_service = metrics.make_service if metrics else LogoutService
+        app.extensions[EXTENSION] = make_service(
+            settings=settings,
+            store=store,
+            upstreams=self._upstreams,
+            config=app.config,
+            make=make,
+            loaders=self._loaders,
+            sessions=_open_sessions(settings, store) if settings.has_sessions else None,
+            backchannel=_open_backchannel(settings) if settings.backchannel else None,
         )
         if settings.endpoints:
             app.register_blueprint(
@@ -220,6 +224,13 @@ def _open_sessions(settings: Settings, store: Store) -> SessionService:
 
     policy = Policy(settings.rotation_grace, settings.rotation_late_retry)
     return SessionService(settings, store.open_sessions(policy), policy)
+
+
+def _open_metrics(app: Flask, settings: Settings) -> AppMetrics:
+    # Imported here because most apps are not measured.
+    from .metrics import AppMetrics
+
+    return AppMetrics(app, has_mirror=bool(settings.max_staleness))
 
 
 def _open_backchannel(settings: Settings) -> BackchannelService:

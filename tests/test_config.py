@@ -51,6 +51,7 @@ def test_the_defaults() -> None:
         "rotation_late_retry": False,
         "purge_margin": timedelta(hours=1),
         "backchannel": {},
+        "metrics": False,
         "purge_every": 100,
     }
 
@@ -122,6 +123,7 @@ EXPECTED = {
         ' "https://…"}}, with HTTPS URLs, and "algorithms", such as ["ES256"], if they'
         " aren't RS256"
     ),
+    "LOGOUT_METRICS": "True or False",
     "LOGOUT_PURGE_MARGIN": EXPECTED_DURATION,
     "LOGOUT_PURGE_EVERY": "a whole number, 0 or more",
 }
@@ -201,6 +203,7 @@ INVALID: dict[str, list[object]] = {
         *(x for x in NEVER_VALID if x != {}),
         *(None, "https://idp", ["https://idp"], {"https://idp": "app"}),
     ],
+    "LOGOUT_METRICS": [*NEVER_VALID, None, "perhaps", 2, ""],
     "LOGOUT_PURGE_MARGIN": NOT_A_DURATION,
     "LOGOUT_PURGE_EVERY": [*NOT_A_NUMBER, 0.5],
 }
@@ -329,6 +332,7 @@ MISSPELLED = {
         "LOGOUT_ROTATE_LATE_RETRY",
     ],
     "LOGOUT_BACKCHANNEL": ["LOGOUT_BACK_CHANNEL", "LOGOUT_BACKCHANNELS"],
+    "LOGOUT_METRICS": ["LOGOUT_METRIC", "LOGOUT_METRICES"],
     "LOGOUT_PURGE_MARGIN": [
         *("LOGOUT_PURGE_MARGN", "LOGOUT_PURGE_MARGINS", "LOGOUT_PURGE_MARGUN"),
         *("LOGOUT_PURGE_MARGNI", "LOGUOT_PURGE_MARGIN", "LOGOUTPURGE_MARGIN"),

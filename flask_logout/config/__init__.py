@@ -209,6 +209,9 @@ class Settings(BaseModel):
     """The identity providers whose logouts the endpoint ``backchannel_logout`` receives,
     by their issuer."""
 
+    metrics: Flag = False
+    """Whether to measure checks, revocations and the store with OpenTelemetry."""
+
     purge_margin: LongDuration = timedelta(hours=1)
     """How long to keep a revocation after the last token it covers has expired. The
     margin allows for clock differences between machines and for refresh requests in

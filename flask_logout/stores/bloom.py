@@ -54,6 +54,10 @@ class Copy:
         self._capacity = 0
 
     @property
+    def count(self) -> int:
+        return self._count
+
+    @property
     def is_full(self) -> bool:
         return self._count >= self._capacity
 

@@ -42,6 +42,7 @@ def open_store(
     *,
     find_database: t.Callable[[], AppDatabase],
     folder: str,
+    wrap: t.Callable[[Store], Store] | None = None,
 ) -> Store:
     """Create the store that the settings of an app select, without connecting to it.
 
@@ -49,6 +50,7 @@ def open_store(
 
     :param find_database: returns the app's own database.
     :param folder: relative paths of SQLite files start here.
+    :param wrap: wraps the store below the mirror, if it has to be measured.
     :returns: the store, inside an in-memory mirror if that is enabled.
     :raises ConfigError: a setting is invalid or not supported.
     """
@@ -77,6 +79,8 @@ def open_store(
             store = open_own_database(
                 uri, folder=folder, table_name=name, timeout=timeout
             )
+    if wrap is not None:
+        store = wrap(store)
     if not settings.max_staleness:
         return store
     from .mirror import Mirror

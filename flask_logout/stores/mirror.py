@@ -84,6 +84,17 @@ class Mirror:
             return Phase.FILLING
         return Phase.SERVING if self._next is None else Phase.REBUILDING
 
+    @property
+    def age(self) -> float | None:
+        """How old the copy is that answers checks, in seconds. ``None`` while filling."""
+        copy = self._copy
+        return None if copy.is_behind else self._clock() - copy.synced_at
+
+    @property
+    def keys(self) -> int:
+        """The number of keys in the copy that answers checks."""
+        return self._copy.count
+
     def add(self, revocations: t.Sequence[Revocation]) -> None:
         try:
             self._store.add(revocations)
