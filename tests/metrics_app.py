@@ -1,6 +1,7 @@
 """A program that serves a measured app, for the test with Prometheus.
 
-Its arguments are the port of the app, that of the numbers, and the URL of the store.
+Its arguments are the port of the app, that of the numbers, the URL of the store, and the
+page that sets up OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flask_logout.config.values import Endpoint
 
 from .pages import blocks
 
-port, metrics_port, store_uri = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+port, metrics_port, store_uri, page = sys.argv[1:]
 app = Flask("measured")
 endpoints: set[Endpoint] = {"logout", "refresh"}
 app.config.update(
@@ -29,7 +30,7 @@ app.config.update(
     LOGOUT_MAX_STALENESS=0.1,
     LOGOUT_TIMEOUT=0.5,
 )
-(setup,) = blocks("howto/metrics.rst", "python")
+(setup,) = blocks(page, "python")
 exec(setup.replace("9464", metrics_port), {"app": app})
 JWTManager(app)
 logout = LogoutExtension(app)
@@ -69,4 +70,4 @@ def stop() -> str:
 
 
 if __name__ == "__main__":
-    app.run(port=port, threaded=True)
+    app.run(port=int(port), threaded=True)

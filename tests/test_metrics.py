@@ -345,6 +345,7 @@ def test_prometheus_reads_the_numbers(tmp_path: Path) -> None:
         [
             *(sys.executable, "-m", "tests.metrics_app", str(port), str(numbers)),
             f"sqlite:///{tmp_path / 'store.db'}",
+            "howto/metrics.rst",
         ],
         [
             prometheus,
