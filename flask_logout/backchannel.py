@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
+from datetime import timezone
 
 import jwt
 from flask import current_app
@@ -119,7 +122,8 @@ class BackchannelService:
         if loader is None:
             if token.sid is not None:
                 return service.make.of_issuer("session", token.issuer, token.sid)
-            return service.make.of_issuer("subject", token.issuer, token.subject)
+            made = service.make.of_issuer("subject", token.issuer, token.subject)
+            return [_cover(revocation, token.claims) for revocation in made]
         named = current_app.ensure_sync(loader)(token.claims)
         if named is None:
             return []
@@ -131,6 +135,13 @@ class BackchannelService:
             "The backchannel_loader returned a mapping with other keys. Expected"
             ' {"sid": …}, {"identity": …}, or None.'
         )
+
+
+def _cover(revocation: Revocation, claims: Claims) -> Revocation:
+    """Cover the tokens of a provider whose clock is ahead, as far as the leeway allows."""
+    issued_at = datetime.fromtimestamp(claims["iat"], timezone.utc)
+    cutoff = revocation.cutoff
+    return replace(revocation, cutoff=cutoff and max(cutoff, issued_at))
 
 
 def _read_issuer(encoded_token: str) -> str:

@@ -68,8 +68,17 @@ def problem_of_loaders(app: Flask) -> str | None:
     service: LogoutService = app.extensions[EXTENSION]
     if "introspect" in service.settings.endpoints and service.loaders.client is None:
         return NO_CLIENT_LOADER
+    if service.loaders.backchannel is not None or not service.settings.backchannel:
+        return None
+    claim = app.config["JWT_IDENTITY_CLAIM"]
+    if claim != "sub":
+        return (
+            "Identity providers name users by the claim sub, but JWT_IDENTITY_CLAIM is"
+            f" {claim!r}. Register a function with @logout.backchannel_loader, which"
+            " returns the sid or the identity in the tokens of this app."
+        )
     accepted = app.config["JWT_DECODE_ISSUER"]
-    if service.loaders.backchannel is not None or accepted is None:
+    if accepted is None:
         return None
     known = {accepted} if isinstance(accepted, str) else {*accepted}
     others = sorted(service.settings.backchannel.keys() - known)

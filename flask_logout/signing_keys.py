@@ -34,6 +34,12 @@ LIFESPAN = 300
 TIMEOUT = 5
 """How many seconds the provider may take for each read."""
 
+# Keys of an unexpected form make PyJWT raise the last three.
+_FETCH_ERRORS = (
+    *(OSError, HTTPException, ValueError, jwt.PyJWTError),
+    *(AttributeError, LookupError, TypeError),
+)
+
 MAX_SIZE = 1 << 19
 """How many bytes the keys of a provider may have."""
 
@@ -93,7 +99,7 @@ class SigningKeys(PyJWKClient):
             with _OPENER.open(self.uri, timeout=TIMEOUT) as response:
                 found = _read(response)
             t.cast(JWKSetCache, self.jwk_set_cache).put(found)
-        except (OSError, HTTPException, ValueError, jwt.PyJWTError) as e:
+        except _FETCH_ERRORS as e:
             raise ProviderUnavailableError(
                 f"The keys of the provider can't be read: {type(e).__name__}"
             ) from e

@@ -21,6 +21,7 @@ from flask_logout import LogoutExtension
 pytest_plugins = [
     "pytester",
     "tests.mirrors",
+    "tests.node_programs",
     "tests.plugin_suites",
     "tests.proxied_apps",
 ]

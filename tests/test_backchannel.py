@@ -143,6 +143,18 @@ def soon() -> float:
     return time.time() + 2
 
 
+def test_the_clock_of_the_provider_may_be_ahead_by_the_leeway(
+    make_app: MakeApp, provider: Provider
+) -> None:
+    app = make_backchannel_app(make_app, provider, JWT_DECODE_LEEWAY=30)
+    ahead = int(time.time()) + 10
+    with time_machine.travel(ahead, tick=False):
+        pair = issue(app, provider, "s1")
+    assert accepts(app, pair)
+    assert send(app, provider.sign(sub="ada", iat=ahead)).status_code == 200
+    assert not accepts(app, pair)
+
+
 def test_a_logout_token_works_once(app: Flask, provider: Provider) -> None:
     token = provider.sign(sub="ada")
     assert send(app, token).status_code == 200
@@ -392,6 +404,8 @@ def test_a_token_without_kid_needs_a_single_key(
         (b"{}", 200, {}),
         (b'{"keys": []}', 200, {}),
         (b'{"keys": 5}', 200, {}),
+        (b'{"keys": ["x"]}', 200, {}),
+        (b'{"keys": [{"kty": 5}]}', 200, {}),
         (b" " * (1 << 20), 200, {}),
         (b"", 302, {"Location": "/elsewhere"}),
     ],
@@ -541,3 +555,16 @@ def test_an_app_that_accepts_no_tokens_of_the_provider_needs_a_loader(
     )
     app.extensions["logout"].loaders.backchannel = lambda _: None
     assert app.test_client().get("/open").status_code == 200
+
+
+def test_another_identity_claim_needs_a_loader(
+    make_app: MakeApp, provider: Provider
+) -> None:
+    app = make_backchannel_app(make_app, provider, JWT_IDENTITY_CLAIM="uid")
+    with pytest.raises(RuntimeError) as caught:
+        app.test_client().get("/open")
+    assert str(caught.value) == (
+        "Identity providers name users by the claim sub, but JWT_IDENTITY_CLAIM is 'uid'."
+        " Register a function with @logout.backchannel_loader, which returns the sid or the"
+        " identity in the tokens of this app."
+    )

@@ -30,8 +30,6 @@ from .tokens import log_out
 from .tokens import make_pair
 from .tokens import Pair
 
-pytest_plugins = ["tests.node_programs"]
-
 
 class Bridge:
     """An app that logs users in by a provider, but issues its own tokens."""
