@@ -8,7 +8,9 @@ divided by that of the rotation by hand; "low" and "high" hold nine in ten resam
 from __future__ import annotations
 
 import typing as t
+from uuid import uuid4
 
+import redis
 from flask import abort
 from flask import Flask
 from flask_jwt_extended import create_access_token
@@ -52,23 +54,26 @@ def make_app(kind: str, url: str) -> Flask:
     :returns: the app, its tables created.
     """
     app = Flask("benchmarks")
-    app.config.update(JWT_SECRET_KEY=SECRET, SQLALCHEMY_DATABASE_URI=url)
-    app.config["LOGOUT_PURGE_EVERY"] = 0
-    db, jwt = SQLAlchemy(app), JWTManager(app)
+    is_redis = url.startswith("redis:")
+    key = "LOGOUT_STORE_URI" if is_redis else "SQLALCHEMY_DATABASE_URI"
+    app.config.update({"JWT_SECRET_KEY": SECRET, key: url, "LOGOUT_PURGE_EVERY": 0})
+    jwt = JWTManager(app)
+    db = None if is_redis else SQLAlchemy(app)
     if kind.startswith("Flask-Logout"):
         app.config["LOGOUT_ENDPOINTS"] = {"refresh"}
         # Otherwise only the first of many refreshes in a row would rotate.
         app.config["LOGOUT_ROTATION_GRACE"] = 0
         start, refresh = _use_extension(LogoutExtension(app))
     elif kind == "by hand":
-        start, refresh = _write_by_hand(db, jwt)
+        start, refresh = _write_by_hand(db, jwt) if db else _write_in_redis(url, jwt)
     else:
         start, refresh = _issue, _issue
     app.add_url_rule("/login", view_func=lambda: start("ada"), methods=["POST"])
     protected = jwt_required(refresh=True)(lambda: refresh(get_jwt_identity()))
     app.add_url_rule("/refresh", "refresh", protected, methods=["POST"])
-    with app.app_context():
-        db.create_all()
+    if db is not None:
+        with app.app_context():
+            db.create_all()
     return app
 
 
@@ -155,6 +160,41 @@ def _write_by_hand(db: SQLAlchemy, jwt: JWTManager) -> Views:
     return start, refresh
 
 
+def _write_in_redis(url: str, jwt: JWTManager) -> Views:
+    """Keep a key for each refresh token: read it, mark it as used, and add the next one."""
+    client, lifetime = redis.Redis.from_url(url), 30 * 86400
+
+    @jwt.token_in_blocklist_loader
+    def is_revoked(_: t.Any, claims: dict[str, t.Any]) -> bool:
+        if claims["type"] != "refresh":
+            return False
+        return bool(client.exists(f"revoked:{claims['family']}"))
+
+    def issue(identity: str, family: str) -> Tokens:
+        claims = {"family": family}
+        tokens = {
+            "access_token": create_access_token(identity),
+            "refresh_token": create_refresh_token(identity, additional_claims=claims),
+        }
+        jti = get_jti(tokens["refresh_token"])
+        client.set(f"refresh:{jti}", "new", ex=lifetime)
+        return tokens
+
+    def start(identity: str) -> Tokens:
+        return issue(identity, uuid4().hex)
+
+    def refresh(identity: str) -> Tokens:
+        claims = get_jwt()
+        key, family = f"refresh:{claims['jti']}", claims["family"]
+        if client.get(key) != b"new":
+            client.set(f"revoked:{family}", "", ex=lifetime)
+            abort(401)
+        client.set(key, "used", ex=lifetime)
+        return issue(identity, family)
+
+    return start, refresh
+
+
 def measure(database: str, url: str, *, rounds: int) -> list[Row]:
     """Measure on one database.
 
@@ -190,11 +230,12 @@ def measure(database: str, url: str, *, rounds: int) -> list[Row]:
 def main() -> None:
     """Run the benchmark."""
     parser = make_parser(__doc__)
-    parser.add_argument("--database", choices=DATABASES, action="append")
+    choices = (*DATABASES, "Redis")
+    parser.add_argument("--database", choices=choices, action="append")
     parser.add_argument("--rounds", type=int, default=200, help="default: 200")
     options = parser.parse_args()
     lines: list[Row] = []
-    for name in options.database or DATABASES:
+    for name in options.database or (*DATABASES, "Redis"):
         with new_database(name) as url:
             if url is not None:
                 lines += measure(name, url, rounds=options.rounds)

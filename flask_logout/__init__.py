@@ -1,4 +1,27 @@
-"""Add logout and token revocation to Flask apps that use Flask-JWT-Extended."""
+"""Add logout and token revocation to Flask apps that use Flask-JWT-Extended.
+
+Where things are, from top to bottom. ``pyproject.toml`` lists all layers:
+
+``extension``, with ``revoke_api`` and ``session_api``
+    The public class, which sets up an app.
+
+``views``, ``cli``
+    The endpoints and the commands.
+
+``service``, ``sessions``, ``backchannel``, ``blocklist``
+    What an app does: it revokes and checks tokens, keeps sessions, and receives logouts.
+
+``tokens``, ``config``, ``reporting``
+    Decoding and making tokens, settings, and what is logged and signaled.
+
+``stores``
+    Where revocations and sessions are stored, with one package for each engine.
+
+``rotation``, ``revocation``, ``claims``, ``keys``
+    The rules. They know no framework and no engine.
+
+The packages ``metrics``, ``openapi_document``, ``testing``, and ``upstreams`` are optional.
+"""
 
 from __future__ import annotations
 

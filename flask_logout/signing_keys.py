@@ -12,6 +12,7 @@ import jwt
 from jwt import PyJWK
 from jwt import PyJWKClient
 from jwt import PyJWKClientError
+from jwt import PyJWKSet
 from jwt.jwk_set_cache import JWKSetCache
 
 from .exceptions import ConfigError
@@ -98,6 +99,8 @@ class SigningKeys(PyJWKClient):
         try:
             with _OPENER.open(self.uri, timeout=TIMEOUT) as response:
                 found = _read(response)
+            # Old versions of PyJWT store what they don't understand.
+            PyJWKSet.from_dict(found)
             t.cast(JWKSetCache, self.jwk_set_cache).put(found)
         except _FETCH_ERRORS as e:
             raise ProviderUnavailableError(
