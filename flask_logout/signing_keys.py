@@ -85,11 +85,10 @@ class SigningKeys(PyJWKClient):
         """
         asked_at = read_uptime()
         with self._lock():
-            if self._fetched_at < asked_at:
-                self._fetch()
-        return self._keys
+            # Another thread may have fetched them while this one waited.
+            return self._keys if self._fetched_at >= asked_at else self._fetch()
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> dict[str, t.Any]:
         now = read_uptime()
         if now - self._tried_at < PAUSE:
             if self._fetched_at < self._tried_at:
@@ -107,6 +106,7 @@ class SigningKeys(PyJWKClient):
                 f"The keys of the provider can't be read: {type(e).__name__}"
             ) from e
         self._keys, self._fetched_at = found, read_uptime()
+        return found
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
