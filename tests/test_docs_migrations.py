@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
-import subprocess
-import sys
 import typing as t
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import SECRET
+from .flask_commands import run_flask
 from .flask_run import environment
 from .pages import blocks
 
@@ -42,20 +41,18 @@ class Project(t.NamedTuple):
         """Run a command of the page; give what it prints."""
         assert command[0] == "flask"
         url = f"sqlite:///{self.folder / 'app.db'}"
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
+        done = run_flask(
+            *command[1:],
+            folder=self.folder,
             env={
                 **environment(),
                 "FLASK_JWT_SECRET_KEY": SECRET,
                 "FLASK_SQLALCHEMY_DATABASE_URI": url,
                 **(env or {}),
             },
-            capture_output=True,
-            text=True,
         )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        assert done.status == status, done.output
+        return done.output
 
     def tables(self, name: str = "app.db") -> set[str]:
         """List the tables of a database."""

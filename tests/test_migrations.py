@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from .conftest import new_database
+from .flask_commands import run_flask
 from .flask_run import environment
 
 APP = """
@@ -54,15 +53,13 @@ class Database(t.NamedTuple):
 
     def run(self, *arguments: str, sessions: bool) -> str:
         """Run a command of Flask-Migrate, and return what it prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "app", "db", *arguments],
-            cwd=self.folder,
+        done = run_flask(
+            *("--app", "app", "db", *arguments),
+            folder=self.folder,
             env={**environment(), "FLASK_LOGOUT_SESSIONS": str(sessions).lower()},
-            capture_output=True,
-            text=True,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        assert done.status == 0, done.output
+        return done.output
 
     def indexes(self) -> dict[str, set[str]]:
         """Return the indexes of each table, without the prefix of their names."""
