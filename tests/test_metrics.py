@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
+from flask_logout.metrics import AppMetrics
 from flask_logout.metrics.tally import Tally
 
 from .conftest import MakeApp
@@ -212,6 +213,40 @@ def test_a_tally_never_decreases() -> None:
     assert tally.read() == 3
     tally.add()
     assert tally.read() == 4
+
+
+def test_no_number_of_checks_decreases() -> None:
+    app_metrics = AppMetrics(Flask("falling"), has_mirror=True)
+    for _ in range(3):
+        app_metrics.checks.add()
+    app_metrics.asked.add()
+    # Two checks are in progress. Then one of them fails, and the store answers the other.
+    before = app_metrics.list_checks()
+    app_metrics.failed.add()
+    app_metrics.asked.add()
+    after = app_metrics.list_checks()
+    assert [*before.values()] == [2, 1, 0, 0]
+    assert [*after.values()] == [2, 2, 0, 1]
+
+
+def test_a_failed_check_is_no_answer_of_the_store(
+    make_app: MakeApp, reader: InMemoryMetricReader
+) -> None:
+    app = name(make_app(LOGOUT_METRICS=True, LOGOUT_MAX_STALENESS=60))
+    pair = make_pair(app)
+    with app.app_context():
+        app.extensions["logout"].store.inspect().clear()
+        app.extensions["sqlalchemy"].drop_all()
+    assert get_status(app.test_client(), pair) == (503, 503)
+    with app.app_context():
+        app.extensions["sqlalchemy"].create_all()
+    for _ in range(10):
+        get_status(app.test_client(), pair)
+    found = read(reader, app)
+    assert found["checks", "error", "store"] == 2
+    answered = found["store.duration", "find"] - 2
+    assert found["checks", "accepted", "store"] == answered
+    assert found["checks", "accepted", "mirror"] == 20 - answered
 
 
 def test_two_apps_share_the_instruments(

@@ -40,6 +40,7 @@ class AppMetrics:
         self._app = app
         self._has_mirror = has_mirror
         self.checks, self.revoked, self.failed, self.asked = (Tally() for _ in range(4))
+        self._reported: dict[Attributes, int] = {}
         self.mirror: Mirror | None = None
         signals.revoked.connect(self._count_revocations, app)
         signals.store_unavailable.connect(self._count_error, app)
@@ -69,7 +70,10 @@ class AppMetrics:
         return {"app": self._app.name, **attributes}
 
     def list_checks(self) -> dict[Attributes, int]:
-        """Return the number of checks by their result and its source."""
+        """Return the number of checks by their result and its source.
+
+        No number decreases, because Prometheus would mistake that for a restart.
+        """
         failed, revoked = self.failed.read(), self.revoked.read()
         accepted = max(0, self.checks.read() - failed - revoked)
         asked = self.asked.read() if self._has_mirror else accepted + revoked
@@ -80,10 +84,11 @@ class AppMetrics:
             ("revoked", "store"): revoked,
             ("error", "store"): failed,
         }
-        return {
-            tuple(self.describe(result=result, source=source).items()): number
-            for (result, source), number in numbers.items()
-        }
+        for (result, source), number in numbers.items():
+            key = tuple(self.describe(result=result, source=source).items())
+            # A check in progress counts as accepted, so the number may be too high.
+            self._reported[key] = max(number, self._reported.get(key, 0))
+        return dict(self._reported)
 
     def _count_revocations(
         self, _: Flask, revocations: t.Sequence[Revocation], **__: t.Any

@@ -84,8 +84,7 @@ class MeasuredStore(MeasuredOperations):
     def _find_and_count(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
     ) -> list[Revocation]:
+        found = self._time("find", self._inner.find, keys, subject=subject)
+        # Not before the call, because a failed check counts as an error.
         self._metrics.asked.add()
-        return t.cast(
-            "list[Revocation]",
-            self._time("find", self._inner.find, keys, subject=subject),
-        )
+        return t.cast("list[Revocation]", found)
