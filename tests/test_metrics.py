@@ -17,6 +17,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from flask import Flask
+from flask_jwt_extended import create_refresh_token
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -25,6 +26,8 @@ from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 from flask_logout.metrics import AppMetrics
 from flask_logout.metrics.tally import Tally
+from flask_logout.revocation import Kind
+from flask_logout.rotation import Outcome
 
 from .conftest import MakeApp
 from .pages import DOCS
@@ -37,6 +40,7 @@ from .session_apps import make_session_app
 from .session_apps import renew
 from .session_apps import renewed
 from .tokens import bearer
+from .tokens import claims_of
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import make_pair
@@ -154,7 +158,10 @@ def test_refreshes_and_purges_are_counted(
     assert renew(client, first).status_code == 401
     found = read(reader, app)
     outcomes = {x[1]: found[x] for x in found if x[0] == "refreshes"}
-    assert outcomes == {"rotated": 2, "repeated": 1, "reuse": 1}
+    assert outcomes == {
+        **dict.fromkeys(("adopted", "replaced", "refused"), 0),
+        **{"rotated": 2, "repeated": 1, "reuse": 1},
+    }
     assert found["store.duration", "sessions.rotate"] == 3
     assert found["store.duration", "sessions.start"] == 1
     with app.app_context():
@@ -163,6 +170,34 @@ def test_refreshes_and_purges_are_counted(
     # The session, and its revocation.
     assert read(reader, app)["purged",] == 2
     assert read(reader, app)["store.duration", "sessions.purge"] == 1
+
+
+def test_a_refused_refresh_is_counted(
+    make_app: MakeApp, reader: InMemoryMetricReader
+) -> None:
+    app = name(make_session_app(make_app, LOGOUT_METRICS=True))
+    client = app.test_client()
+    ada = claims_of(log_in(client).refresh)
+    shared = {"sid": ada["sid"], "login_at": ada["login_at"], "generation": 0}
+    with app.app_context():
+        bob = create_refresh_token("bob", additional_claims=shared)
+    assert client.post("/renew", headers=bearer(bob)).status_code == 401
+    found = read(reader, app)
+    assert found["refreshes", "refused"] == 1
+    assert found["refreshes", "rotated"] == 0
+
+
+def test_rare_events_are_zero_before_the_first_one(
+    make_app: MakeApp, reader: InMemoryMetricReader
+) -> None:
+    app = name(make_app(LOGOUT_METRICS=True))
+    found = read(reader, app)
+    names = [(*x, found[x]) for x in sorted(found) if x[0] != "checks"]
+    assert names == [
+        *(("refreshes", outcome, 0) for outcome in sorted(t.get_args(Outcome))),
+        *(("revocations", kind, 0) for kind in sorted(t.get_args(Kind))),
+        ("store.errors", 0),
+    ]
 
 
 def test_deleted_records_are_counted(
@@ -415,9 +450,12 @@ def observe(prometheus: Prometheus, app: str) -> None:
                 client.post("/auth/refresh", headers=bearer(refresh))
             client.post("/purge")
 
-        # A rate needs two scrapes, and the first one must see a counter.
+        # A rate needs two scrapes. The first reuse must raise an alert.
+        reuses = 'flask_logout_refreshes_total{outcome="reuse"}'
+        wait_for(lambda: prometheus.query(f"{reuses} == 0"))
         use()
-        wait_for(lambda: prometheus.query("flask_logout_refreshes_total"))
+        wait_for(lambda: "LogoutRefreshTokenReused" in prometheus.firing())
+        # Nothing is deleted unless a record has expired, so this counter begins later.
         use()
         dashboard = json.loads((DOCS / "_static/metrics/dashboard.json").read_text())
         expressions = [

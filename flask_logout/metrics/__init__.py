@@ -1,7 +1,9 @@
 """Measures one app with OpenTelemetry. Only apps that set ``LOGOUT_METRICS`` import this.
 
 A check costs so little that the usual counters would add several percent to it. So checks
-are counted with plain integers, which OpenTelemetry reads when it exports.
+are counted with plain integers, which OpenTelemetry reads when it exports. Rare events are
+counted in the same way, so that their numbers exist, and are 0, before the first event.
+Prometheus can't see the increase of a number that begins at 1.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from flask import Flask
 from .. import signals
 from ..claims import Claims
 from ..exceptions import StoreUnavailableError
+from ..revocation import Kind
 from ..revocation import Revocation
+from ..rotation import Outcome
 from ..service import LogoutService
 from ..stores import Store
 from .instruments import apps
@@ -40,7 +44,10 @@ class AppMetrics:
         self._app = app
         self._has_mirror = has_mirror
         self.checks, self.revoked, self.failed, self.asked = (Tally() for _ in range(4))
-        self._reported: dict[Attributes, int] = {}
+        self._reported: dict[tuple[str, str], int] = {}
+        self.errors = Tally()
+        self.revocations = {kind: Tally() for kind in t.get_args(Kind)}
+        self.refreshes: dict[str, Tally] = {x: Tally() for x in t.get_args(Outcome)}
         self.mirror: Mirror | None = None
         signals.revoked.connect(self._count_revocations, app)
         signals.store_unavailable.connect(self._count_error, app)
@@ -69,6 +76,24 @@ class AppMetrics:
         """Return attributes, and the name of the app."""
         return {"app": self._app.name, **attributes}
 
+    def list_errors(self) -> dict[Attributes, int]:
+        """Return how often the store failed."""
+        return {self._label(): self.errors.read()}
+
+    def list_revocations(self) -> dict[Attributes, int]:
+        """Return the number of revocations by their kind."""
+        return {
+            self._label(kind=kind): tally.read()
+            for kind, tally in self.revocations.items()
+        }
+
+    def list_refreshes(self) -> dict[Attributes, int]:
+        """Return the number of presented refresh tokens by their outcome."""
+        return {
+            self._label(outcome=outcome): tally.read()
+            for outcome, tally in self.refreshes.items()
+        }
+
     def list_checks(self) -> dict[Attributes, int]:
         """Return the number of checks by their result and its source.
 
@@ -84,26 +109,31 @@ class AppMetrics:
             ("revoked", "store"): revoked,
             ("error", "store"): failed,
         }
-        for (result, source), number in numbers.items():
-            key = tuple(self.describe(result=result, source=source).items())
+        for key, number in numbers.items():
             # A check in progress counts as accepted, so the number may be too high.
             self._reported[key] = max(number, self._reported.get(key, 0))
-        return dict(self._reported)
+        return {
+            self._label(result=result, source=source): self._reported[result, source]
+            for result, source in numbers
+        }
+
+    def _label(self, **attributes: str) -> Attributes:
+        return tuple(self.describe(**attributes).items())
 
     def _count_revocations(
         self, _: Flask, revocations: t.Sequence[Revocation], **__: t.Any
     ) -> None:
         for revocation in revocations:
-            instruments().revocations.add(1, self.describe(kind=revocation.kind))
+            self.revocations[revocation.kind].add()
 
     def _count_error(self, _: Flask, **__: t.Any) -> None:
-        instruments().errors.add(1, self.describe())
+        self.errors.add()
 
     def _count_refresh(self, _: Flask, outcome: str, **__: t.Any) -> None:
-        instruments().refreshes.add(1, self.describe(outcome=outcome))
+        self.refreshes[outcome].add()
 
     def _count_reuse(self, _: Flask, **__: t.Any) -> None:
-        instruments().refreshes.add(1, self.describe(outcome="reuse"))
+        self.refreshes["reuse"].add()
 
 
 @dataclass(frozen=True)

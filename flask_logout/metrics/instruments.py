@@ -27,15 +27,6 @@ class Instruments:
 
     def __init__(self) -> None:
         meter = otel.get_meter("flask_logout")
-        self.revocations = meter.create_counter(
-            "flask_logout.revocations", description="Revocations by kind."
-        )
-        self.errors = meter.create_counter(
-            "flask_logout.store.errors", description="Times that the store failed."
-        )
-        self.refreshes = meter.create_counter(
-            "flask_logout.refreshes", description="Presented refresh tokens by outcome."
-        )
         self.purged = meter.create_counter(
             "flask_logout.purged", description="Expired records that were deleted."
         )
@@ -46,18 +37,33 @@ class Instruments:
         )
         meter.create_observable_counter(
             "flask_logout.checks",
-            callbacks=[_observe_checks],
+            callbacks=[lambda _: _observe(lambda app: app.list_checks())],
             description="Checks by their result and its source.",
+        )
+        meter.create_observable_counter(
+            "flask_logout.revocations",
+            callbacks=[lambda _: _observe(lambda app: app.list_revocations())],
+            description="Revocations by kind.",
+        )
+        meter.create_observable_counter(
+            "flask_logout.store.errors",
+            callbacks=[lambda _: _observe(lambda app: app.list_errors())],
+            description="Times that the store failed.",
+        )
+        meter.create_observable_counter(
+            "flask_logout.refreshes",
+            callbacks=[lambda _: _observe(lambda app: app.list_refreshes())],
+            description="Presented refresh tokens by outcome.",
         )
         meter.create_observable_gauge(
             "flask_logout.mirror.age",
-            callbacks=[_observe_age],
+            callbacks=[lambda _: _observe_mirrors(lambda mirror: mirror.age)],
             unit="s",
             description="How old the in-memory mirror is.",
         )
         meter.create_observable_gauge(
             "flask_logout.mirror.keys",
-            callbacks=[_observe_keys],
+            callbacks=[lambda _: _observe_mirrors(lambda mirror: mirror.keys)],
             description="How many revocation keys the in-memory mirror has.",
         )
 
@@ -75,19 +81,13 @@ def instruments() -> Instruments:
     return _made[0]
 
 
-def _observe_checks(_: object) -> Iterable[otel.Observation]:
+def _observe(
+    read: t.Callable[[t.Any], t.Mapping[tuple[tuple[str, str], ...], int]],
+) -> Iterable[otel.Observation]:
     numbers: Counter[tuple[tuple[str, str], ...]] = Counter()
     for each in list(apps):
-        numbers.update(each.list_checks())
+        numbers.update(read(each))
     return [otel.Observation(number, dict(x)) for x, number in numbers.items()]
-
-
-def _observe_age(_: object) -> Iterable[otel.Observation]:
-    return _observe_mirrors(lambda mirror: mirror.age)
-
-
-def _observe_keys(_: object) -> Iterable[otel.Observation]:
-    return _observe_mirrors(lambda mirror: mirror.keys)
 
 
 def _observe_mirrors(

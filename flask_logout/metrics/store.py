@@ -32,6 +32,8 @@ class Metrics(t.Protocol):
 
     asked: Tally
 
+    refreshes: dict[str, Tally]
+
     def describe(self, **attributes: str) -> dict[str, str]: ...
 
 
@@ -57,6 +59,9 @@ class MeasuredOperations:
             instruments().duration.record(seconds, attributes)
         if name == "purge" and found:
             instruments().purged.add(found, self._metrics.describe())
+        elif name == "rotate" and found[0] == "refused":
+            # No signal reports this outcome.
+            self._metrics.refreshes["refused"].add()
         return found
 
 
