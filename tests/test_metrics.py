@@ -383,13 +383,42 @@ tests:
           - exp_labels: {severity: warning, app: a, instance: busy}
             exp_annotations:
               summary: The in-memory mirror of busy is not read any more.
+  - interval: 10m
+    input_series:
+      - series: flask_logout_revocations_total{instance="stopped", app="a", kind="token"}
+        values: 0+10x288
+      - series: >-
+          flask_logout_store_duration_seconds_count{operation="purge",
+          app="a", instance="stopped"}
+        values: 7x288
+      - series: flask_logout_revocations_total{instance="never", app="a", kind="token"}
+        values: 0+10x288
+      - series: flask_logout_revocations_total{instance="well", app="a", kind="token"}
+        values: 0+10x288
+      - series: >-
+          flask_logout_store_duration_seconds_count{operation="purge",
+          app="a", instance="well"}
+        values: 0+0.1x288
+      - series: flask_logout_revocations_total{instance="idle", app="a", kind="token"}
+        values: 0+1x288
+    alert_rule_test:
+      - eval_time: 40h
+        alertname: LogoutPurgeStopped
+        exp_alerts:
+          - exp_labels: {severity: warning, app: a, instance: never}
+            exp_annotations:
+              summary: Expired revocations of a are not deleted by never.
+          - exp_labels: {severity: warning, app: a, instance: stopped}
+            exp_annotations:
+              summary: Expired revocations of a are not deleted by stopped.
 """
 
 
 @pytest.mark.infrastructure
-def test_an_old_mirror_raises_an_alert_unless_the_worker_is_idle(
+def test_a_worker_that_stops_working_raises_an_alert_unless_it_is_idle(
     tmp_path: Path,
 ) -> None:
+    """The mirror is not read any more, or nothing is purged."""
     promtool = find_program("promtool", "prometheus")
     rules = (DOCS / "_static/metrics/alerts.yml").read_text()
     (tmp_path / "alerts.yml").write_text(rules)
