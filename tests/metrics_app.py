@@ -30,7 +30,7 @@ app.config.update(
     LOGOUT_MAX_STALENESS=0.1,
     LOGOUT_TIMEOUT=0.5,
 )
-(setup,) = blocks(page, "python")
+setup, _ = blocks(page, "python")
 exec(setup.replace("9464", metrics_port), {"app": app})
 JWTManager(app)
 logout = LogoutExtension(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from datetime import timezone
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,11 +27,15 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 from flask_logout.metrics import AppMetrics
+from flask_logout.metrics import MeasuredService
 from flask_logout.metrics.tally import Tally
 from flask_logout.revocation import Kind
 from flask_logout.rotation import Outcome
+from flask_logout.service import LogoutService
 
 from .conftest import MakeApp
+from .conftest import SECRET
+from .pages import blocks
 from .pages import DOCS
 from .programs import find_program
 from .proxy import free_port
@@ -236,6 +242,101 @@ def test_threads_lose_no_check(make_app: MakeApp, reader: InMemoryMetricReader) 
     found = read(reader, app)
     checks = [found[x] for x in found if x[0] == "checks"]
     assert sum(checks) == 400
+
+
+def test_a_forked_process_counts_on(
+    make_app: MakeApp, reader: InMemoryMetricReader
+) -> None:
+    app = name(make_app(LOGOUT_METRICS=True, LOGOUT_MAX_STALENESS=60))
+    service = app.extensions["logout"]
+    with app.app_context():
+        service.is_revoked({"jti": "1"})
+        process = get_context("fork").Process(target=check_in_child, args=[service])
+        process.start()
+        process.join(30)
+    assert process.exitcode == 0
+    # The child has a copy of the numbers.
+    found = read(reader, app)
+    assert sum(found[x] for x in found if x[0] == "checks") == 1
+
+
+def check_in_child(service: LogoutService) -> None:
+    """Check a token, and count this check in a forked process."""
+    service.is_revoked({"jti": "1"})
+    assert isinstance(service, MeasuredService)
+    assert sum(service.metrics.list_checks().values()) == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["plain", "preloaded"])
+def test_each_worker_of_gunicorn_exports_its_numbers(
+    options: list[str], tmp_path: Path
+) -> None:
+    first = free_port()
+    _, setup = blocks("howto/metrics.rst", "python")
+    setup = setup.replace("range(9464, 9480)", f"range({first}, {first + 16})")
+    (tmp_path / "gunicorn.conf.py").write_text(setup)
+    (tmp_path / "served.py").write_text(SERVED)
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--workers=2", *options]
+    command += [f"--bind=127.0.0.1:{port}", "served:app"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    log = tmp_path / "gunicorn.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=file, stderr=file
+        )
+    try:
+        check_workers(f"http://127.0.0.1:{port}", first)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+SERVED = f"""
+from flask import Flask
+from flask_jwt_extended import create_access_token, jwt_required
+from flask_logout import LogoutExtension
+
+app = Flask("served")
+app.config.update(JWT_SECRET_KEY={SECRET!r}, LOGOUT_METRICS=True)
+LogoutExtension(app)
+
+
+@app.get("/login")
+def login():
+    return create_access_token("ada")
+
+
+@app.get("/me")
+@jwt_required()
+def me():
+    return "me"
+"""
+
+
+def check_workers(site: str, first: int) -> None:
+    """Use a site with two workers until both have counted a check."""
+    wait_for(lambda: httpx.get(f"{site}/login").status_code == 200)
+    headers = bearer(httpx.get(f"{site}/login").text)
+    sent = 0
+
+    def both_have_counted() -> bool:
+        nonlocal sent
+        assert httpx.get(f"{site}/me", headers=headers).status_code == 200
+        sent += 1
+        numbers = [count_checks(first + x) for x in range(2)]
+        assert sum(numbers) == sent
+        return all(numbers)
+
+    wait_for(lambda: [count_checks(first + x) for x in range(2)] == [0, 0])
+    wait_for(both_have_counted)
+
+
+def count_checks(port: int) -> float:
+    """Read how many checks a worker has counted."""
+    lines = httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines()
+    prefix = "flask_logout_checks_total{"
+    return sum(float(x.rpartition(" ")[2]) for x in lines if x.startswith(prefix))
 
 
 def test_a_tally_never_decreases() -> None:
