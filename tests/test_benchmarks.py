@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,22 @@ def test_every_app_of_the_benchmarks_is_served() -> None:
         ["none", "database recipe", "Flask-Logout", "Flask-Logout, mirror on"],
         0,
     ), done.stderr
+
+
+def test_the_cost_of_metrics_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.metrics", "--rounds", "8"]
+    command += ["--database", "SQLite", "--json", str(tmp_path / "metrics.json")]
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    # So few rounds say nothing about the ratio.
+    lines = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    assert [(x["database"], x["SDK"]) for x in lines] == [
+        ("SQLite", "no"),
+        ("SQLite", "yes"),
+    ]
