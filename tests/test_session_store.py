@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from collections import Counter
 from dataclasses import replace
@@ -103,6 +104,7 @@ def test_each_generation_has_the_documented_outcome(
             record, session.subject_key, presented, Policy(grace, late_retry)
         )
         before = read(store, session)
+        time.sleep(0.002)  # The clock of SQLite has milliseconds.
         rotation = rotate(store, session, presented, expires_at=NOW + 3 * DAY)
         assert rotation == theory
         assert rotation.outcome == outcome
