@@ -14,6 +14,7 @@ import tempfile
 import traceback
 import typing as t
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 
@@ -95,7 +96,6 @@ def _run(arguments: list[str], folder: str, env: dict[str, str], output: str) ->
 if __name__ == "__main__":
     import alembic.autogenerate
     import alembic.command
-    import flask_migrate
     import flask_sqlalchemy
     import sqlalchemy.dialects.mysql
     import sqlalchemy.dialects.postgresql
@@ -104,5 +104,6 @@ if __name__ == "__main__":
     import flask_logout.stores.sqlalchemy
 
     # Only imported, so that the forks don't have to.
-    _imported = (alembic, flask_migrate, flask_sqlalchemy, sqlalchemy, flask_logout)
+    _imported = [alembic, flask_sqlalchemy, sqlalchemy, flask_logout]
+    _imported += [x.load() for x in entry_points(group="flask.commands")]
     _serve()

@@ -309,7 +309,7 @@ def set_width(browser: webdriver.Chrome, width: int) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_page_is_wider_than_the_screen(
-    site: Path, browser: webdriver.Chrome, width: int
+    browser: webdriver.Chrome, site: Path, width: int
 ) -> None:
     set_width(browser, width)
     too_wide = {}

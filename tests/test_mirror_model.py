@@ -30,6 +30,7 @@ from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
 from .conftest import dispose
 from .conftest import SECRET
+from .generated import examples
 from .mirrors import BOUND
 from .mirrors import Clock
 from .mirrors import fill
@@ -158,5 +159,7 @@ class Sides(RuleBasedStateMachine):
 def test_no_revoked_token_is_accepted_beyond_the_bound() -> None:
     run_state_machine_as_test(
         Sides,
-        settings=settings(max_examples=40, stateful_step_count=50, deadline=None),
+        settings=settings(
+            max_examples=examples(40), stateful_step_count=50, deadline=None
+        ),
     )

@@ -29,6 +29,7 @@ from flask_logout.revocation import KINDS
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import new_database
+from .generated import examples
 from .tokens import bearer
 from .tokens import claims_of
 from .tokens import get_status
@@ -100,7 +101,7 @@ def test_no_purge_makes_a_revoked_token_valid_again(
     client, inspection = app.test_client(), app.extensions["logout"].store.inspect()
 
     @settings(
-        max_examples=40,
+        max_examples=examples(40),
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

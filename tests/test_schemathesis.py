@@ -19,12 +19,13 @@ import pytest
 from flask_logout import openapi
 from flask_logout.config.values import Endpoint
 
+from .generated import examples
 from .tokens import bearer
 from .tokens import Pair
 
 ROOT = Path(__file__).parent.parent
 # Enough examples for each phase to reach every branch of the endpoint in a few seconds.
-MAX_EXAMPLES = 30
+MAX_EXAMPLES = examples(30)
 
 SET_UP = "    logout.init_app(app)"
 # The upstream refuses to end every login of a user, so that the

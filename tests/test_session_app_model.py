@@ -26,6 +26,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from flask_logout import LogoutExtension
 
 from .conftest import new_database
+from .generated import examples
 from .redis_servers import running_url
 from .session_apps import add_session_routes
 from .session_apps import generation
@@ -263,7 +264,7 @@ def test_ended_sessions_stay_ended_and_honest_clients_stay_logged_in(
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=30,
+                max_examples=examples(30),
                 stateful_step_count=40,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

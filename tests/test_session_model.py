@@ -29,6 +29,7 @@ from flask_logout.rotation import Rotation
 from flask_logout.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 
+from .generated import examples
 from .sessions import COVERING
 from .sessions import DAY
 from .sessions import end_of
@@ -249,7 +250,7 @@ def test_each_store_does_what_the_model_does(stores: Opened) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=examples(60),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from difflib import get_close_matches
+from functools import lru_cache
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -29,7 +30,7 @@ def reject_misspelling(key: object, known: t.Collection[str]) -> None:
     :param known: the names of all settings.
     :raises ConfigError: if it is similar to one of them.
     """
-    meant = _find_similar(key, known) if isinstance(key, str) else None
+    meant = _find_similar(key, tuple(known)) if isinstance(key, str) else None
     if meant is not None:
         raise ConfigError(
             f"Unknown setting {key}. Did you mean {meant}? If {key} is a setting of your"
@@ -37,7 +38,9 @@ def reject_misspelling(key: object, known: t.Collection[str]) -> None:
         )
 
 
-def _find_similar(key: str, known: t.Collection[str]) -> str | None:
+# To compare all keys takes milliseconds, and test suites make many apps.
+@lru_cache(1024)
+def _find_similar(key: str, known: tuple[str, ...]) -> str | None:
     name = key.upper()
     if name in known:
         return name
