@@ -2,7 +2,7 @@
 
 Where things are, from top to bottom. ``pyproject.toml`` lists all layers:
 
-``extension``, with ``revoke_api`` and ``session_api``
+``extension``, with ``extension_revoking`` and ``extension_sessions``
     The public class, which sets up an app.
 
 ``views``, ``cli``
@@ -17,7 +17,7 @@ Where things are, from top to bottom. ``pyproject.toml`` lists all layers:
 ``stores``
     Where revocations and sessions are stored, with one package for each engine.
 
-``rotation``, ``revocation``, ``claims``, ``keys``
+``rotation``, ``revocation``, ``claims``, ``revocation_keys``
     The rules. They know no framework and no engine.
 
 The packages ``metrics``, ``openapi_document``, ``testing``, and ``upstreams`` are optional.
@@ -29,7 +29,6 @@ import typing as t
 from importlib import import_module
 
 if t.TYPE_CHECKING:
-    from .checker import Checker as Checker
     from .exceptions import ConfigError as ConfigError
     from .exceptions import ExternalAPIError as ExternalAPIError
     from .exceptions import InvalidRequestError as InvalidRequestError
@@ -49,13 +48,14 @@ if t.TYPE_CHECKING:
     from .signals import session_started as session_started
     from .signals import store_unavailable as store_unavailable
     from .signals import upstream_failed as upstream_failed
+    from .standalone_checker import Checker as Checker
     from .tokens import RefreshRejectedError as RefreshRejectedError
     from .tokens.login_claims import session_claims as session_claims
     from .tokens.minting import TokenPair as TokenPair
     from .tokens.pair import LogoutTokens as LogoutTokens
 
 _MODULES = {
-    "Checker": "checker",
+    "Checker": "standalone_checker",
     "ConfigError": "exceptions",
     "ErrorItem": "schemas",
     "ExternalAPIError": "exceptions",

@@ -18,10 +18,10 @@ from . import tokens
 from .claims import Claims
 from .config.backchannel import Provider
 from .config.jwt_settings import read_leeway
-from .keys import make_key
+from .provider_keys import SigningKeys
 from .revocation import Revocation
+from .revocation_keys import make_key
 from .service import get_service
-from .signing_keys import SigningKeys
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 """The member of ``events`` that makes a token a logout token."""

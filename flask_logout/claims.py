@@ -9,10 +9,10 @@ import json
 import typing as t
 from functools import lru_cache
 
-from .keys import ANY_ISSUER
-from .keys import AnyIssuer
-from .keys import everyone_key
-from .keys import make_key
+from .revocation_keys import ANY_ISSUER
+from .revocation_keys import AnyIssuer
+from .revocation_keys import everyone_key
+from .revocation_keys import make_key
 
 Claims = t.Mapping[str, t.Any]
 

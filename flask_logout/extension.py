@@ -10,20 +10,20 @@ from flask_jwt_extended import JWTManager
 
 from . import blocklist
 from . import setup_conflicts
+from .app_loaders import BackchannelLoader
+from .app_loaders import ClientLoader
+from .app_loaders import Loaders
 from .claims import Claims
 from .cli.commands import logout as commands
 from .config import Settings
 from .config.jwt_settings import check_settings as check_jwt_settings
 from .exceptions import ConfigError
-from .loaders import BackchannelLoader
-from .loaders import ClientLoader
-from .loaders import Loaders
-from .revocation_maker import RevocationMaker
-from .revoke_api import RevokeMethods
+from .extension_revoking import RevokeMethods
+from .extension_sessions import SessionMethods
+from .revocation_factory import RevocationMaker
 from .service import EXTENSION
 from .service import get_service
 from .service import LogoutService
-from .session_api import SessionMethods
 from .stores.factory import open_store
 from .tokens import login_claims
 from .tokens.pair import check_access

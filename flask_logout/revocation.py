@@ -20,7 +20,7 @@ from .claims import session_of
 from .claims import subject_of
 from .claims import text
 from .claims import token_key
-from .keys import make_key
+from .revocation_keys import make_key
 
 Kind = t.Literal["token", "session", "subject", "everyone"]
 KINDS: tuple[Kind, ...] = t.get_args(Kind)

@@ -15,7 +15,7 @@ from flask_jwt_extended import jwt_required
 from flask_jwt_extended import JWTManager
 
 from flask_logout import LogoutExtension
-from flask_logout.config.values import Endpoint
+from flask_logout.config.value_types import Endpoint
 
 from .pages import blocks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from flask_logout import openapi
-from flask_logout.config.values import Endpoint
+from flask_logout.config.value_types import Endpoint
 
 Version = t.Literal["3.0", "3.1"]
 

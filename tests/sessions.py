@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_logout.keys import ANY_ISSUER
-from flask_logout.keys import make_key
 from flask_logout.revocation import Revocation
+from flask_logout.revocation_keys import ANY_ISSUER
+from flask_logout.revocation_keys import make_key
 from flask_logout.rotation import Policy
 from flask_logout.rotation import Rotation
 from flask_logout.rotation import Session

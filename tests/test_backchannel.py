@@ -16,9 +16,9 @@ import time_machine
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from flask_logout import provider_keys
 from flask_logout import revoked
 from flask_logout import session_claims
-from flask_logout import signing_keys
 
 from .conftest import MakeApp
 from .key_server import EVENT
@@ -349,7 +349,7 @@ def test_a_missing_package_is_named(
     make_app: MakeApp, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    for name in ("backchannel", "signing_keys"):
+    for name in ("backchannel", "provider_keys"):
         monkeypatch.delitem(sys.modules, f"flask_logout.{name}", raising=False)
     with pytest.raises(RuntimeError) as caught:
         make_backchannel_app(make_app, provider)
@@ -375,7 +375,7 @@ def test_unknown_keys_cause_few_fetches(
     provider.add_key("second")
     new = provider.sign(sub="ada")
     assert error_of(send(app, new)) == "The token is invalid: PyJWKClientError"
-    monkeypatch.setattr(signing_keys, "PAUSE", 0)
+    monkeypatch.setattr(provider_keys, "PAUSE", 0)
     assert send(app, new).status_code == 200
     assert send(app, old).status_code == 200
     assert provider.fetches == 2
@@ -429,7 +429,7 @@ def test_a_provider_without_keys_is_unavailable(
     # It isn't asked again at once, and no redirect is followed.
     assert provider.fetches == 1
     provider.reply, provider.status = None, 200
-    monkeypatch.setattr(signing_keys, "PAUSE", 0)
+    monkeypatch.setattr(provider_keys, "PAUSE", 0)
     assert send(app, provider.sign(sub="ada")).status_code == 200
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from flask_logout import ConfigError
 from flask_logout.config import Settings
-from flask_logout.config.values import show
+from flask_logout.config.value_types import show
 from flask_logout.views import make_blueprint
 
 

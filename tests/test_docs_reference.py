@@ -28,7 +28,7 @@ from flask_logout import OutcomeUnknownError
 from flask_logout import Revocation
 from flask_logout.cli.checks import CHECKS
 from flask_logout.config import Settings
-from flask_logout.config.values import LONGEST
+from flask_logout.config.value_types import LONGEST
 from flask_logout.exceptions import RETRY_AFTER
 
 from .commands import run_command

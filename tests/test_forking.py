@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from flask_logout.stores.forking import OncePerProcess
+from flask_logout.stores.fork_safety import OncePerProcess
 
 
 def test_a_thread_that_waited_does_not_set_up_again() -> None:

@@ -14,7 +14,7 @@ from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 from flask_logout.config.jwt_settings import read_leeway
 from flask_logout.config.jwt_settings import read_lifetime
-from flask_logout.config.values import show
+from flask_logout.config.value_types import show
 
 from .conftest import MakeApp
 from .tokens import bearer

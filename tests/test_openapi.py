@@ -19,7 +19,7 @@ from flask_logout import ExternalAPIError
 from flask_logout import LogoutTokens
 from flask_logout import openapi
 from flask_logout import session_claims
-from flask_logout.config.values import Endpoint
+from flask_logout.config.value_types import Endpoint
 from flask_logout.schemas import ErrorCode
 
 from .conftest import MakeApp

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from flask_logout import openapi
-from flask_logout.config.values import Endpoint
+from flask_logout.config.value_types import Endpoint
 
 from .conftest import MakeApp
 from .key_server import serving_keys

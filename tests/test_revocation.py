@@ -20,10 +20,6 @@ from flask_logout.claims import session_of
 from flask_logout.claims import subject_of
 from flask_logout.claims import text
 from flask_logout.claims import token_key
-from flask_logout.keys import ANY_ISSUER
-from flask_logout.keys import Issuer
-from flask_logout.keys import make_key
-from flask_logout.keys import user_keys
 from flask_logout.revocation import covers
 from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS
@@ -35,6 +31,10 @@ from flask_logout.revocation import Revocation
 from flask_logout.revocation import revoke_login
 from flask_logout.revocation import revoke_one
 from flask_logout.revocation import storable
+from flask_logout.revocation_keys import ANY_ISSUER
+from flask_logout.revocation_keys import Issuer
+from flask_logout.revocation_keys import make_key
+from flask_logout.revocation_keys import user_keys
 
 from .plans import Plan
 from .plans import PLANS

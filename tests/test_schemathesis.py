@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from flask_logout import openapi
-from flask_logout.config.values import Endpoint
+from flask_logout.config.value_types import Endpoint
 
 from .generated import examples
 from .tokens import bearer

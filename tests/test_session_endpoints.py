@@ -498,7 +498,7 @@ print(*[x for x in names if any(word in x for word in words)])
     # These two say that sessions are off.
     assert sorted(done.stdout.split()) == [
         "flask_logout.cli.session_commands",
-        "flask_logout.session_api",
+        "flask_logout.extension_sessions",
     ]
 
 

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_logout.keys import make_key
 from flask_logout.revocation import Revocation
+from flask_logout.revocation_keys import make_key
 from flask_logout.rotation import Policy
 from flask_logout.rotation import Record
 from flask_logout.rotation import REJECTED

@@ -15,7 +15,7 @@ from .. import setup_conflicts
 from ..config import jwt_settings
 from ..config.jwt_settings import LIFETIMES
 from ..config.jwt_settings import read_lifetime
-from ..config.values import show_type
+from ..config.value_types import show_type
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.values import Endpoint
+from ..config.value_types import Endpoint
 from ..jwt_extended import config
 from ..service import LogoutService
 

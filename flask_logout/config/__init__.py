@@ -21,17 +21,17 @@ from .consistency import check_sessions
 from .errors import explain_invalid
 from .errors import PREFIX
 from .errors import reject_misspelling
-from .values import check_names
-from .values import check_path
-from .values import Count
-from .values import Detail
-from .values import Duration
-from .values import Endpoint
-from .values import Expected
-from .values import Flag
-from .values import LongDuration
-from .values import LONGEST
-from .values import Number
+from .value_types import check_names
+from .value_types import check_path
+from .value_types import Count
+from .value_types import Detail
+from .value_types import Duration
+from .value_types import Endpoint
+from .value_types import Expected
+from .value_types import Flag
+from .value_types import LongDuration
+from .value_types import LONGEST
+from .value_types import Number
 
 
 class Settings(BaseModel):

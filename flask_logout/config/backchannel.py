@@ -10,8 +10,8 @@ from pydantic import BeforeValidator
 from pydantic import ConfigDict
 from pydantic import Field
 
-from .values import check_names
-from .values import check_provider_url
+from .value_types import check_names
+from .value_types import check_provider_url
 
 # Only algorithms with a public key, because a shared key would have to be configured.
 Algorithm = t.Literal[

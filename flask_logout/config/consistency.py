@@ -6,7 +6,7 @@ import typing as t
 
 from ..exceptions import ConfigError
 from .errors import PREFIX
-from .values import show
+from .value_types import show
 
 if t.TYPE_CHECKING:
     from . import Settings

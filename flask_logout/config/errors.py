@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ..exceptions import ConfigError
-from .values import Expected
-from .values import show
-from .values import show_type
+from .value_types import Expected
+from .value_types import show
+from .value_types import show_type
 
 PREFIX = "LOGOUT_"
 """The prefix of every setting."""

@@ -13,12 +13,12 @@ from flask import current_app
 from ..exceptions import ConfigError
 from ..jwt_extended import config as jwt_config
 from ..jwt_extended import LOCATIONS
-from ..keys import ANY_ISSUER
-from ..keys import Issuer
 from ..revocation import Retention
-from .values import LONGEST
-from .values import read_duration
-from .values import show
+from ..revocation_keys import ANY_ISSUER
+from ..revocation_keys import Issuer
+from .value_types import LONGEST
+from .value_types import read_duration
+from .value_types import show
 
 LIFETIMES = ("JWT_ACCESS_TOKEN_EXPIRES", "JWT_REFRESH_TOKEN_EXPIRES")
 """The settings for the lifetimes of tokens."""

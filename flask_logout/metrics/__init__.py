@@ -22,10 +22,10 @@ from ..revocation import Revocation
 from ..rotation import Outcome
 from ..service import LogoutService
 from ..stores import Store
+from .counters import Tally
 from .instruments import apps
 from .instruments import instruments
 from .store import MeasuredStore
-from .tally import Tally
 
 if t.TYPE_CHECKING:
     from ..stores.mirror import Mirror

@@ -9,8 +9,8 @@ from types import EllipsisType
 
 from ..revocation import Revocation
 from ..stores import Store
+from .counters import Tally
 from .instruments import instruments
-from .tally import Tally
 
 _TIMED = frozenset(
     {

@@ -12,12 +12,14 @@ from pydantic.json_schema import JsonSchemaMode
 from pydantic.json_schema import models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
-from ..config.values import Endpoint
+from ..config.value_types import Endpoint
 from ..schemas import DEFAULT_MAX_TOKEN_LENGTH
 from ..schemas import Envelope
 from ..schemas import LogoutRequest
 from .conversion import convert_to_3_0
 from .headers import headers_of
+from .oauth_operations import add_standard
+from .oauth_operations import STANDARD
 from .operations import Answer
 from .operations import Operation
 from .operations import OPERATIONS
@@ -26,8 +28,6 @@ from .security import add_set_cookies
 from .security import add_unset_cookies
 from .security import make_schemes
 from .security import Token
-from .standard import add_standard
-from .standard import STANDARD
 
 _Json = dict[str, t.Any]
 

@@ -8,8 +8,8 @@ from dataclasses import field
 
 from pydantic import BaseModel
 
-from ..config.values import Endpoint
-from ..parsing import error_item
+from ..config.value_types import Endpoint
+from ..request_validation import error_item
 from ..schemas import ContentTooLarge
 from ..schemas import Envelope
 from ..schemas import ErrorCode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from datetime import timezone
 
-from ..config.values import Endpoint
+from ..config.value_types import Endpoint
 from ..schemas import EXAMPLE_TOKEN
 from ..schemas import InvalidToken
 from ..sessions.schemas import DEFAULT_LIMIT

@@ -16,13 +16,13 @@ from ..claims import Claims
 from ..claims import generation_of
 from ..config import jwt_settings
 from ..config import Settings
-from ..keys import make_key
-from ..keys import user_keys
 from ..purging import current_app_object
 from ..reporting import report_revoked
 from ..reporting import reporting
-from ..revocation_maker import complete
-from ..revocation_maker import require_text
+from ..revocation_factory import complete
+from ..revocation_factory import require_text
+from ..revocation_keys import make_key
+from ..revocation_keys import user_keys
 from ..rotation import judge
 from ..rotation import Policy
 from ..rotation import REJECTED

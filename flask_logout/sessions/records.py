@@ -15,12 +15,12 @@ from ..claims import generation_of
 from ..claims import session_of
 from ..claims import subject_of
 from ..claims import text
-from ..config.values import Detail
-from ..keys import ANY_ISSUER
-from ..keys import make_key
+from ..config.value_types import Detail
 from ..revocation import latest
 from ..revocation import Retention
 from ..revocation import storable
+from ..revocation_keys import ANY_ISSUER
+from ..revocation_keys import make_key
 from ..rotation import Session
 
 _DETAILS: tuple[Detail, ...] = t.get_args(Detail)

@@ -12,8 +12,8 @@ from datetime import timezone
 
 from pydantic import Field
 
-from ..keys import KEY_SIZE
-from ..parsing import error_item
+from ..request_validation import error_item
+from ..revocation_keys import KEY_SIZE
 from ..rotation import Session
 from ..schemas import EmptyData
 from ..schemas import Envelope

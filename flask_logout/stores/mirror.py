@@ -23,7 +23,7 @@ from . import Joined
 from . import Page
 from . import Store
 from .bloom import Copy
-from .forking import ProcessLock
+from .fork_safety import ProcessLock
 from .monotonic import Clock
 from .monotonic import read_uptime
 

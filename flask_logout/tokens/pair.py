@@ -12,8 +12,8 @@ from ..claims import text
 from ..config import Settings
 from ..exceptions import InvalidRequestError
 from ..exceptions import InvalidTokenError
-from ..parsing import error_item
-from ..parsing import parse_request
+from ..request_validation import error_item
+from ..request_validation import parse_request
 from ..schemas import ErrorCode
 from ..schemas import ErrorItem
 

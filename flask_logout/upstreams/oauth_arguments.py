@@ -6,9 +6,9 @@ import typing as t
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from ..config.values import check_provider_url
-from ..config.values import read_duration
-from ..config.values import show
+from ..config.value_types import check_provider_url
+from ..config.value_types import read_duration
+from ..config.value_types import show
 from ..exceptions import ConfigError
 
 _METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt")

@@ -6,7 +6,7 @@ import json
 import typing as t
 from urllib.parse import urlsplit
 
-from ..config.values import check_provider_url
+from ..config.value_types import check_provider_url
 from ..stores.monotonic import read_uptime
 
 if t.TYPE_CHECKING:

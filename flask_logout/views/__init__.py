@@ -14,7 +14,7 @@ from flask_jwt_extended.exceptions import CSRFError
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound
 
-from ..config.values import Endpoint
+from ..config.value_types import Endpoint
 from ..exceptions import InvalidTokenError
 from . import cookies
 from .errors import make_http_error_response

@@ -11,8 +11,8 @@ from flask import Response
 from ..backchannel import BackchannelService
 from ..backchannel import LogoutTokenError
 from ..blocklist import check_loader
+from ..provider_keys import ProviderUnavailableError
 from ..service import get_service
-from ..signing_keys import ProviderUnavailableError
 from .oauth import make_response
 from .oauth import OAuthError
 from .oauth import read_form

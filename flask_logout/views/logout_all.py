@@ -8,7 +8,7 @@ from flask import Response
 
 from ..blocklist import check_loader
 from ..exceptions import InvalidRequestError
-from ..parsing import parse_logout_all
+from ..request_validation import parse_logout_all
 from ..schemas import ErrorItem
 from ..schemas import LoggedOut
 from ..service import get_service

@@ -13,7 +13,7 @@ from ..blocklist import check_loader
 from ..claims import Claims
 from ..claims import session_of
 from ..exceptions import InvalidRequestError
-from ..keys import make_key
+from ..revocation_keys import make_key
 from ..rotation import Session
 from ..service import get_service
 from ..sessions.records import Owner

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
-from ..forking import OncePerProcess
+from ..fork_safety import OncePerProcess
 from .commands import Command
 from .commands import evaluate
 from .commands import execute_once

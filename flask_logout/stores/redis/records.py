@@ -9,8 +9,8 @@ from datetime import timedelta
 from datetime import timezone
 
 from ...exceptions import StoreUnavailableError
-from ...keys import KEY_SIZE
 from ...revocation import Revocation
+from ...revocation_keys import KEY_SIZE
 
 FOREIGN = (
     "Redis has a key that starts with LOGOUT_TABLE_NAME but was not written by"

@@ -10,7 +10,7 @@ from datetime import timezone
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from ...keys import KEY_SIZE
+from ...revocation_keys import KEY_SIZE
 
 DIALECTS = {
     "cockroachdb": "postgresql",

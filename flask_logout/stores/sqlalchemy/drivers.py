@@ -7,7 +7,7 @@ import typing as t
 from importlib import import_module
 from types import MappingProxyType
 
-from .watchdog import limited
+from .socket_timeouts import limited
 
 Arguments = dict[str, t.Any]
 Limits = t.Callable[[float], Arguments]

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
-from ..forking import OncePerProcess
-from ..forking import ProcessLock
+from ..fork_safety import OncePerProcess
+from ..fork_safety import ProcessLock
 from .compiled import Change
 from .compiled import CompiledChange
 from .compiled import CompiledQuery

@@ -19,13 +19,13 @@ from ...revocation import Revocation
 from .. import LONGEST_WRITE
 from .. import Page
 from ..monotonic import read_uptime
+from .app_transactions import BLOCKED
+from .app_transactions import JoinedTable
+from .app_transactions import may_block
 from .dialects import DIALECTS
 from .dialects import to_utc
 from .engine import OwnEngine
 from .escaping import Texts
-from .joining import BLOCKED
-from .joining import JoinedTable
-from .joining import may_block
 from .pages import Cursor
 from .pages import Pages
 from .purging import delete_passed

@@ -16,7 +16,7 @@ from jwt import PyJWKSet
 from jwt.jwk_set_cache import JWKSetCache
 
 from .exceptions import ConfigError
-from .stores.forking import ProcessLock
+from .stores.fork_safety import ProcessLock
 from .stores.monotonic import read_uptime
 
 if find_spec("cryptography") is None:

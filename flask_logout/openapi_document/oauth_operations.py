@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..config.values import Endpoint
+from ..config.value_types import Endpoint
 from .headers import headers_of
 
 _Json = dict[str, t.Any]

@@ -12,9 +12,6 @@ from .claims import subject_of
 from .claims import text
 from .config import jwt_settings
 from .config import Settings
-from .keys import ANY_ISSUER
-from .keys import Issuer
-from .keys import make_key
 from .revocation import covers
 from .revocation import Kind
 from .revocation import Retention
@@ -22,6 +19,9 @@ from .revocation import Revocation
 from .revocation import revoke_login
 from .revocation import revoke_one
 from .revocation import storable
+from .revocation_keys import ANY_ISSUER
+from .revocation_keys import Issuer
+from .revocation_keys import make_key
 from .tokens.longest_lifetime import LongestLifetime
 
 

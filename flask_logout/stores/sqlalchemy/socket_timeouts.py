@@ -10,7 +10,7 @@ from functools import lru_cache
 from threading import Event
 from threading import Thread
 
-from ..forking import OncePerProcess
+from ..fork_safety import OncePerProcess
 
 _TICK = 0.1
 """The interval at which the watchdog compares deadlines, in seconds."""
