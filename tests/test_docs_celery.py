@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import typing as t
@@ -186,6 +187,7 @@ def test_forked_workers_check_revoke_and_log(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     try:
         pair = make_pair(app)
@@ -199,7 +201,8 @@ def test_forked_workers_check_revoke_and_log(
         waiting = [export.delay(claims) for _ in range(4)]
         assert [x.get(timeout=9, interval=0.02) for x in waiting] == [SKIPPED] * 4
     finally:
-        worker.terminate()
+        # To stop it by SIGTERM takes seconds.
+        os.killpg(worker.pid, signal.SIGKILL)
         output, _ = worker.communicate(timeout=30)
         dispose(app)
     event = 'session_logout_all {"subject": "ada", "reason": "suspicious",'
