@@ -19,7 +19,7 @@ from .revocation import Revocation
 from .stores import LONGEST_WRITE
 from .stores import Store
 from .stores.monotonic import read_uptime
-from .stores.sqlalchemy.app_transactions import explain_commit
+from .stores.sqlalchemy.app_transaction import explain_commit
 
 if t.TYPE_CHECKING:
     from .stores import AppSession

@@ -17,6 +17,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 
+from .ci import skip_or_fail
+
 # The modules of this package define fixtures that several files share.
 pytest_plugins = [
     "pytester",
@@ -71,10 +73,7 @@ def server_url(driver: str) -> sa.URL:
     try:
         engine.connect().close()
     except sa.exc.DBAPIError as e:
-        message = f"no {driver} server answers at {url.host}:{url.port}: {e.orig}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(f"no {driver} server answers at {url.host}:{url.port}: {e.orig}")
     return url
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from .ci import skip_or_fail
 from .programs import find_program
 from .proxy import free_port
-from .proxy import skip_or_fail
 from .proxy import wait_for_server
 
 

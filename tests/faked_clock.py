@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .proxy import skip_or_fail
+from .ci import skip_or_fail
 
 
 class FakedClock:

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from jwt.algorithms import RSAAlgorithm
 
+from .ci import skip_or_fail
 from .key_server import make_key
-from .proxy import skip_or_fail
 
 SOURCES = Path(__file__).parent / "node"
 REDIRECTS = {301, 302, 303, 307}

@@ -6,7 +6,7 @@ import os
 import shutil
 from glob import glob
 
-from .proxy import skip_or_fail
+from .ci import skip_or_fail
 
 # Debian installs servers outside of users' PATH.
 _SERVER_PATH = os.environ.get("TEST_SERVER_PATH", "/usr/sbin:/usr/lib/postgresql/*/bin")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import os
 import secrets
 import select
 import signal
@@ -26,6 +25,7 @@ from threading import Thread
 import pytest
 import sqlalchemy as sa
 
+from .ci import skip_or_fail
 from .conftest import new_database
 from .conftest import REDIS_URL
 
@@ -322,13 +322,6 @@ def alarm(handler: t.Callable[..., object], *, after: float) -> t.Iterator[None]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def skip_or_fail(reason: str) -> t.NoReturn:
-    """Skip a test because something is missing, or fail it in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def free_port() -> int:

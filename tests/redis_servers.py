@@ -16,10 +16,10 @@ from threading import Thread
 import redis
 from redis.crc import key_slot
 
+from .ci import skip_or_fail
 from .conftest import REDIS_URL
 from .programs import find_program
 from .proxy import free_port
-from .proxy import skip_or_fail
 
 NODES = 3
 

@@ -201,7 +201,7 @@ def test_forked_workers_check_revoke_and_log(
         waiting = [export.delay(claims) for _ in range(4)]
         assert [x.get(timeout=9, interval=0.02) for x in waiting] == [SKIPPED] * 4
     finally:
-        # To stop it by SIGTERM takes seconds.
+        # Stopping it with SIGTERM takes seconds.
         os.killpg(worker.pid, signal.SIGKILL)
         output, _ = worker.communicate(timeout=30)
         dispose(app)

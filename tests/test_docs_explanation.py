@@ -23,13 +23,13 @@ from flask_logout import LogoutTokens
 from flask_logout import session_claims
 
 from .chromium import open_browser
+from .ci import skip_or_fail
 from .conftest import add_routes
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import SECRET
 from .pages import DOCS
 from .pages import read
-from .proxy import skip_or_fail
 from .tokens import bearer
 from .tokens import claims_of
 from .tokens import get_status

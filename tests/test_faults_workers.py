@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from .ci import examples
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import new_database
 from .conftest import SECRET
-from .generated import examples
 from .ledger import Ledger
 from .processes import in_processes
 from .processes import may_fork

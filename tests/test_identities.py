@@ -90,7 +90,7 @@ def any_subject(make_app: MakeApp) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("identity", IDENTITIES, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("identity", IDENTITIES, ids=repr)
 def test_an_identity_of_any_type_is_logged_out(
     any_subject: Flask, identity: t.Any
 ) -> None:
@@ -119,9 +119,7 @@ def test_an_identity_of_any_type_is_logged_out_on_a_cluster(
             app.extensions["logout"].store.client.close()
 
 
-@pytest.mark.parametrize(
-    "identity", [object(), {1, 2}, b"ada", {("a",): 1}], ids=lambda x: type(x).__name__
-)
+@pytest.mark.parametrize("identity", [object(), {1, 2}, b"ada", {("a",): 1}], ids=repr)
 def test_an_identity_that_is_not_json_is_an_error(
     make_app: MakeApp, identity: t.Any
 ) -> None:

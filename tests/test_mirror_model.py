@@ -28,9 +28,9 @@ from flask_logout.stores.mirror import PAUSE
 from flask_logout.stores.sqlalchemy import pages
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 
+from .ci import examples
 from .conftest import dispose
 from .conftest import SECRET
-from .generated import examples
 from .mirrors import BOUND
 from .mirrors import Clock
 from .mirrors import fill

@@ -26,10 +26,10 @@ from flask_logout.revocation import Kind
 from flask_logout.revocation import KINDS
 from flask_logout.revocation_keys import make_key
 
+from .ci import examples
 from .conftest import dispose
 from .conftest import MakeApp
 from .conftest import new_database
-from .generated import examples
 from .tokens import bearer
 from .tokens import claims_of
 from .tokens import get_status

@@ -19,7 +19,7 @@ import pytest
 from flask_logout import openapi
 from flask_logout.config.value_types import Endpoint
 
-from .generated import examples
+from .ci import examples
 from .tokens import bearer
 from .tokens import Pair
 

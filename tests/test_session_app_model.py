@@ -25,8 +25,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from flask_logout import LogoutExtension
 
+from .ci import examples
 from .conftest import new_database
-from .generated import examples
 from .redis_servers import running_url
 from .session_apps import add_session_routes
 from .session_apps import generation

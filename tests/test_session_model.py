@@ -29,7 +29,7 @@ from flask_logout.rotation import Rotation
 from flask_logout.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 
-from .generated import examples
+from .ci import examples
 from .sessions import COVERING
 from .sessions import DAY
 from .sessions import end_of

@@ -229,8 +229,9 @@ class Settings(BaseModel):
             setting.
         """
         known = {PREFIX + name.upper(): name for name in cls.model_fields}
+        keys = tuple(known)
         for key in app.config.keys() - known.keys():
-            reject_misspelling(key, known)
+            reject_misspelling(key, keys)
         given = {
             name: app.config[key] for key, name in known.items() if key in app.config
         }

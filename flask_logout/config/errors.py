@@ -23,14 +23,14 @@ _SIMILARITY = 0.75
 _SIMILARITY_WITH_PREFIX = 0.92
 
 
-def reject_misspelling(key: object, known: t.Collection[str]) -> None:
+def reject_misspelling(key: object, known: tuple[str, ...]) -> None:
     """Reject a config key that looks like a misspelled setting.
 
     :param key: a config key of the app that is no setting.
     :param known: the names of all settings.
     :raises ConfigError: if it is similar to one of them.
     """
-    meant = _find_similar(key, tuple(known)) if isinstance(key, str) else None
+    meant = _find_similar(key, known) if isinstance(key, str) else None
     if meant is not None:
         raise ConfigError(
             f"Unknown setting {key}. Did you mean {meant}? If {key} is a setting of your"
@@ -38,7 +38,7 @@ def reject_misspelling(key: object, known: t.Collection[str]) -> None:
         )
 
 
-# To compare all keys takes milliseconds, and test suites make many apps.
+# Comparing all keys takes milliseconds, and test suites make many apps.
 @lru_cache(1024)
 def _find_similar(key: str, known: tuple[str, ...]) -> str | None:
     name = key.upper()

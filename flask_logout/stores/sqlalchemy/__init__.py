@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .factory import AppDatabase as AppDatabase
+from .factory import open_app_database as open_app_database
+from .factory import open_own_database as open_own_database
 from .store import SQLAlchemyStore as SQLAlchemyStore
-from .store_factory import AppDatabase as AppDatabase
-from .store_factory import open_app_database as open_app_database
-from .store_factory import open_own_database as open_own_database
 from .tables import make_table as make_table

@@ -19,9 +19,9 @@ from ...revocation import Revocation
 from .. import LONGEST_WRITE
 from .. import Page
 from ..monotonic import read_uptime
-from .app_transactions import BLOCKED
-from .app_transactions import JoinedTable
-from .app_transactions import may_block
+from .app_transaction import BLOCKED
+from .app_transaction import JoinedTable
+from .app_transaction import may_block
 from .dialects import DIALECTS
 from .dialects import to_utc
 from .engine import OwnEngine
