@@ -80,18 +80,15 @@ def install(app: Flask, jwt: JWTManager) -> None:
         jwt.token_in_blocklist_loader(BlocklistLoader(own))
 
 
-def is_blocked_before_swap(header: dict[t.Any, t.Any], claims: Claims) -> bool:
-    """Check a refresh token whose generation the caller is about to compare.
+def is_blocked_by_app(header: dict[t.Any, t.Any], claims: Claims) -> bool:
+    """Call the app's own loader for a token that the caller is about to check.
 
     :param header: the header of the token.
     :param claims: the claims of the token.
-    :returns: ``True`` if the token is revoked, whether or not it has been used.
+    :returns: ``True`` if that loader rejects the token.
     """
-    service, app = get_service(), current_app_object()
-    service.make.notice(claims)
-    if service.is_revoked(claims):
-        return True
-    loader = t.cast(BlocklistLoader, blocklist_loader_of(app))
+    get_service().make.notice(claims)
+    loader = t.cast(BlocklistLoader, blocklist_loader_of(current_app_object()))
     return loader.is_blocked_by_app(header, dict(claims))
 
 

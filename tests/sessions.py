@@ -57,6 +57,9 @@ SPREAD = [
 class Opened:
     """A store of revocations, with stores of sessions beside it."""
 
+    needs_two_statements = False
+    """Whether a statement that rotates can't check for revocations as well."""
+
     def __init__(self, revocations: Store) -> None:
         self.revocations = revocations
 
@@ -79,6 +82,11 @@ class Opened:
 class InSQL(Opened):
     """Stores in a SQL database."""
 
+    def __init__(self, revocations: Store) -> None:
+        super().__init__(revocations)
+        engine = t.cast(t.Any, revocations).engine
+        self.needs_two_statements = engine.dialect.name in ("mysql", "mariadb")
+
     def sessions(
         self, grace: timedelta = GRACE, *, late_retry: bool = False
     ) -> SQLAlchemySessions:
@@ -98,6 +106,10 @@ class InRedis(Opened):
     """Stores in Redis."""
 
     revocations: RedisStore
+
+    def __init__(self, revocations: RedisStore) -> None:
+        super().__init__(revocations)
+        self.needs_two_statements = revocations.client.is_cluster
 
     def sessions(
         self, grace: timedelta = GRACE, *, late_retry: bool = False
@@ -199,8 +211,35 @@ def rotate(
     store: SessionStore, session: Session, presented: int, **values: t.Any
 ) -> Rotation:
     """Present a generation of the refresh token of a session."""
+    return store.rotate(follow(session, presented, **values))
+
+
+def rotate_unrevoked(
+    store: SessionStore, session: Session, presented: int, **values: t.Any
+) -> Rotation | None:
+    """Present it unless it is revoked."""
+    following = follow(session, presented, **values)
+    return store.rotate_unrevoked(following, keys_of(session))
+
+
+def check_and_rotate(
+    store: SessionStore, session: Session, presented: int, **values: t.Any
+) -> Rotation:
+    """Present a generation that isn't revoked, as the endpoint does."""
+    following = follow(session, presented, **values)
+    found = store.rotate_unrevoked(following, keys_of(session))
+    return found or store.rotate(following, is_second=True)
+
+
+def follow(session: Session, presented: int, **values: t.Any) -> Session:
+    """Return a session as it is after its refresh token has been exchanged."""
     following = {"generation": presented + 1, "parent": presented, **values}
-    return store.rotate(replace(session, **following))
+    return replace(session, **following)
+
+
+def keys_of(session: Session) -> list[bytes]:
+    """Return the keys under which a session of ``ada`` can be revoked."""
+    return [session.key, session.any_issuer_key, *COVERING]
 
 
 def list_all(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import typing as t
 from datetime import datetime
+from datetime import timezone
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -26,13 +27,18 @@ from .conftest import MakeApp
 from .conftest import new_database
 from .conftest import SECRET
 from .conftest import server_url
+from .session_apps import add_session_routes
+from .session_apps import log_in
 from .threads import run_at_once
+from .tokens import bearer
+from .tokens import claims_of
 from .tokens import get_status
 from .tokens import log_out
 from .tokens import LOGGED_OUT
 from .tokens import make_pair
 
 SUBJECT = "Ünal 山田 \N{PILE OF POO}"
+UTC = timezone.utc
 logout = LogoutExtension()
 
 
@@ -107,6 +113,38 @@ def _claims(app: Flask, token: str) -> dict[str, t.Any]:
 
     with time_machine.travel(datetime(2030, 1, 1, 0, 0, 10), tick=False):
         return t.cast("dict[str, t.Any]", decode_token(token))
+
+
+TRUNCATED = {
+    "mysql+pymysql": "MODIFY cutoff DATETIME NULL",
+    "postgresql+psycopg": "ALTER cutoff TYPE timestamptz(0)",
+}
+
+
+@pytest.mark.parametrize("driver", TRUNCATED)
+def test_a_refresh_is_rejected_if_a_column_has_truncated_the_cutoff(
+    make_app: MakeApp, driver: str
+) -> None:
+    with new_database(driver) as url:
+        app = make_app_at(make_app, url, LOGOUT_ENDPOINTS=["refresh"])
+        add_session_routes(app)
+        client = app.test_client()
+        pair = log_in(client)
+        login_at = datetime.fromtimestamp(claims_of(pair.access)["login_at"], UTC)
+        engine = app.extensions["logout"].store.engine
+        with app.app_context():
+            engine.execute(
+                sa.text(f"ALTER TABLE logout_revocation {TRUNCATED[driver]}")
+            )
+            logout.revoke_user("ada")
+            engine.execute(
+                sa.text("UPDATE logout_revocation SET cutoff = :cutoff"),
+                {"cutoff": login_at.replace(microsecond=0)},
+            )
+        assert get_status(client, pair)[0] == 401
+        response = client.post("/auth/refresh", headers=bearer(pair.refresh))
+        assert response.status_code == 401
+        dispose(app)
 
 
 def test_concurrent_logouts_work_with_an_in_memory_database(

@@ -331,12 +331,11 @@ def test_reuse_is_reported_once(make_app: MakeApp, log: Log) -> None:
     refresh(app, first.refresh_token)
     log.take()
     with received(app) as signals:
-        for _ in range(3):
-            with pytest.raises(RefreshRejectedError) as caught:
-                refresh(app, first.refresh_token)
-            assert str(caught.value) == "Refresh token has been used"
-        with pytest.raises(RefreshRejectedError):
-            refresh(app, pair.refresh_token)
+        with pytest.raises(RefreshRejectedError, match="has been used"):
+            refresh(app, first.refresh_token)
+        for token in (first.refresh_token, first.refresh_token, pair.refresh_token):
+            with pytest.raises(RefreshRejectedError, match="has been revoked"):
+                refresh(app, token)
     assert log.take() == reuse_lines(sid_of(pair), 1)
     check_reuse_signals(signals, sid_of(pair), first.refresh_token)
 

@@ -30,10 +30,12 @@ from flask_logout.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 
 from .ci import examples
+from .sessions import check_and_rotate
 from .sessions import COVERING
 from .sessions import DAY
 from .sessions import end_of
 from .sessions import GRACE
+from .sessions import keys_of
 from .sessions import KINDS
 from .sessions import list_all
 from .sessions import make_session
@@ -41,6 +43,7 @@ from .sessions import NOW
 from .sessions import Opened
 from .sessions import opened
 from .sessions import rotate
+from .sessions import rotate_unrevoked
 from .sessions import SECOND
 
 SIDS = st.sampled_from("abcd")
@@ -98,7 +101,7 @@ class Model:
 
     def is_active(self, session: Session) -> bool:
         """Return whether no revocation covers a session."""
-        own = {session.key, session.any_issuer_key, *COVERING}
+        own = keys_of(session)
         covering = merge(x for x in self.revocations if x.key in own)
         return not is_ended(session, covering)
 
@@ -167,8 +170,13 @@ class Sessions(RuleBasedStateMachine):
 
     def present(self, sid: str, presented: int, **values: t.Any) -> Rotation:
         session = replace(self.session_of(sid), **values)
+        is_active = self.model.is_active(session)
+        if not is_active:
+            assert rotate_unrevoked(self.store, session, presented) is None
+            self.knows_the_same()
         expected = self.model.rotate(session, presented)
-        assert rotate(self.store, session, presented) == expected
+        exchange = check_and_rotate if is_active else rotate
+        assert exchange(self.store, session, presented) == expected
         return expected
 
     @rule(sid=SIDS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 import typing as t
+from collections import Counter
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,11 @@ from flask_logout import session_claims
 from flask_logout import session_refreshed
 from flask_logout import session_started
 from flask_logout import TokenPair
+from flask_logout.revocation import covers
+from flask_logout.revocation import Retention
+from flask_logout.revocation import Revocation
+from flask_logout.rotation import is_ended
+from flask_logout.sessions.records import describe
 
 from .conftest import MakeApp
 from .conftest import SECRET
@@ -697,3 +704,35 @@ def test_a_slow_revocation_is_written_again_for_mirrors(
     assert renew(client, first).status_code == 401
     assert statements.count("INSERT") == 2
     assert revocations_of(local) == [("session", "token_reuse")]
+
+
+BEGAN = 1_790_000_000.000002
+OFFSETS = [-2e9, -1, -1e-6, -6e-7, -4e-7, 0, 4e-7, 6e-7, 1e-6, 1, 1e99]
+
+
+def test_a_revocation_that_covers_a_token_ends_its_session(local: Flask) -> None:
+    """A store compares revocations with a session, and a check with the token."""
+    kept = Retention(timedelta(0), timedelta(0), None)
+    cutoff = datetime.fromtimestamp(BEGAN, timezone.utc)
+    times = [None, "text", *(BEGAN + x for x in OFFSETS)]
+    outcomes: Counter[tuple[bool, bool]] = Counter()
+    for login_at, iat, sid in product(times, times, [None, "a"]):
+        given = {"login_at": login_at, "iat": iat, "sid": sid}
+        claims = {"type": "refresh", "sub": "ada", "jti": "b", **given}
+        claims = {name: value for name, value in claims.items() if value is not None}
+        with local.app_context():
+            began = session_claims(claims)["login_at"]
+            session = describe(claims, began, None, kept, {})
+        for spared, after in product([None, session.key], [None, cutoff]):
+            revocation = Revocation(
+                bytes(16),
+                "subject",
+                cutoff=cutoff,
+                spared_session=spared,
+                spared_after=after,
+            )
+            is_covered = covers(revocation, claims)
+            outcome = is_covered, is_ended(session, [revocation])
+            assert outcome != (True, False)
+            outcomes[outcome] += 1
+    assert min(outcomes[True, True], outcomes[False, False]) > 400

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from dataclasses import replace
 
 from .. import clock
+from .. import tokens
 from ..claims import began_at
 from ..claims import Claims
 from ..claims import generation_of
-from ..config import jwt_settings
+from ..claims import lookup_of
 from ..config import Settings
 from ..purging import current_app_object
 from ..reporting import report_revoked
@@ -22,27 +23,27 @@ from ..reporting import reporting
 from ..revocation_factory import complete
 from ..revocation_factory import require_text
 from ..revocation_keys import make_key
-from ..revocation_keys import user_keys
 from ..rotation import judge
 from ..rotation import Policy
 from ..rotation import REJECTED
+from ..rotation import Rotation
 from ..rotation import Session
 from ..service import get_service
 from ..stores.monotonic import read_uptime
-from ..stores.sessions import Position
 from ..stores.sessions import SessionStore
 from ..tokens import minting
 from ..tokens import RefreshRejectedError
 from ..tokens.minting import Plan
 from ..tokens.minting import TokenPair
 from . import events
+from .listing import list_of
+from .listing import list_page
+from .listing import PAGE
 from .records import describe
 from .records import key_of
 from .records import Owner
 from .records import owner_of
 from .records import read_details
-
-_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,11 @@ class SessionService:
     ) -> TokenPair:
         """Exchange a refresh token for a new pair, with one round trip.
 
-        :param claims: the claims of the refresh token, which is verified and not revoked.
-        :param checked_at: the uptime when the revocation was checked, or ``None`` if it
-            wasn't.
+        On some stores, it takes another one to check whether the token is revoked.
+
+        :param claims: the claims of the refresh token, which is verified.
+        :param checked_at: the uptime when the token was found not to be revoked, or
+            ``None`` if it hasn't been checked.
         :param additional_claims: the app's own claims for both tokens.
         :returns: the new tokens.
         :raises RefreshRejectedError: if the token has been used, or its session is over.
@@ -105,15 +108,17 @@ class SessionService:
         )
         app = current_app_object()
         session = self._describe(claims, plan)
-        with reporting(app):
-            outcome, generation = self.store.rotate(session)
+        started_at = read_uptime() if checked_at is None else checked_at
+        outcome, generation = self._rotate(
+            claims, session, is_checked=checked_at is not None
+        )
         if outcome == "reuse":
             self._end_reused(claims)
         events.report_refreshed(app, session, outcome)
         if outcome in REJECTED:
             raise RefreshRejectedError(claims, _DESCRIPTIONS[outcome])
-        if self._is_late(checked_at) and get_service().is_revoked(claims):
-            raise RefreshRejectedError(claims, "Token has been revoked")
+        if self._is_late(started_at):
+            _reject_revoked(claims)
         return minting.mint(plan, generation=generation)
 
     def check_lifetime(self, claims: Claims) -> None:
@@ -150,26 +155,7 @@ class SessionService:
 
     def list_of(self, subject: str) -> list[Session]:
         """List the active sessions of a subject, newest first."""
-        found = [
-            session
-            for issuer in jwt_settings.token_issuers()
-            for session in self._list_all(Owner(issuer, subject))
-        ]
-        return sorted(found, key=lambda x: (x.created_at, x.key), reverse=True)
-
-    def list_page(
-        self, owner: Owner, limit: int, after: Position | None
-    ) -> list[Session]:
-        """List a page of the active sessions of a user, newest first."""
-        with reporting(current_app_object()):
-            return self.store.list_active(
-                owner.key,
-                user_keys(*owner),
-                clock.now(),
-                subject=owner.subject,
-                after=after,
-                limit=limit,
-            )
+        return list_of(self.store, subject)
 
     def end(self, owner: Owner, sid: str) -> bool:
         """End a session of a user, with one round trip.
@@ -189,15 +175,6 @@ class SessionService:
             service.store.remember([revocation])
             report_revoked(app, [revocation])
         return is_ended
-
-    def _list_all(self, owner: Owner) -> t.Iterator[Session]:
-        after = None
-        while True:
-            page = self.list_page(owner, _PAGE, after)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            after = Position(page[-1].created_at, page[-1].key)
 
     def _describe(
         self, claims: Claims, plan: Plan, label: str | None = None
@@ -224,7 +201,7 @@ class SessionService:
     def _end_oldest(self, owner: Owner, limit: int) -> None:
         service = get_service()
         while True:
-            found = self.list_page(owner, limit + _PAGE, None)
+            found = list_page(self.store, owner, limit + PAGE)
             surplus = found[limit:]
             if surplus:
                 service.revoke(
@@ -234,14 +211,31 @@ class SessionService:
                     ],
                     reason="max_sessions",
                 )
-            if len(surplus) < _PAGE:
+            if len(surplus) < PAGE:
                 return
 
-    def _is_late(self, checked_at: float | None) -> bool:
-        if checked_at is None:
-            return True
+    def _rotate(
+        self, claims: Claims, session: Session, *, is_checked: bool
+    ) -> Rotation:
+        app = current_app_object()
+        if not is_checked:
+            keys, _ = lookup_of(claims, tokens.identity_claim())
+            with reporting(app):
+                rotation = self.store.rotate_unrevoked(session, keys)
+            if rotation is not None:
+                return rotation
+            _reject_revoked(claims)
+        with reporting(app):
+            return self.store.rotate(session, is_second=not is_checked)
+
+    def _is_late(self, checked_at: float) -> bool:
         margin = self.settings.purge_margin.total_seconds()
         return read_uptime() - checked_at > margin / 2
+
+
+def _reject_revoked(claims: Claims) -> None:
+    if get_service().is_revoked(claims):
+        raise RefreshRejectedError(claims, "Token has been revoked")
 
 
 _DESCRIPTIONS = {

@@ -107,6 +107,6 @@ def describe(
 
 def _to_instant(seconds: float) -> datetime:
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
+        return max(datetime.fromtimestamp(seconds, timezone.utc), _EPOCH)
     except (OverflowError, OSError, ValueError):
         return _EPOCH

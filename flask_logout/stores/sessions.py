@@ -29,7 +29,7 @@ class SessionStore(t.Protocol):
     def start(self, session: Session) -> None:
         """Store a new session, in one round trip. Starting it twice changes nothing."""
 
-    def rotate(self, session: Session) -> Rotation:
+    def rotate(self, session: Session, *, is_second: bool = False) -> Rotation:
         """Exchange a refresh token, by one conditional statement (compare-and-swap).
 
         The statement is repeated after an answer that was lost only as long as the grace
@@ -39,7 +39,23 @@ class SessionStore(t.Protocol):
             generation of the token that was presented. It is stored as it is if the store
             has no record of the session. If it has one, the expiry, the longer retention
             and ``last_seen_at`` are updated.
+        :param is_second: whether :meth:`rotate_unrevoked` has just returned ``None`` for
+            this session.
         :returns: the outcome, and the generation of the new tokens.
+        :raises OutcomeUnknownError: the store didn't acknowledge the statement.
+        """
+
+    def rotate_unrevoked(
+        self, session: Session, keys: t.Collection[bytes]
+    ) -> Rotation | None:
+        """Check and exchange a refresh token by one statement, in one round trip.
+
+        :param session: as in :meth:`rotate`. Revocations with a cutoff are compared with
+            its ``created_at``, which must be that of the token.
+        :param keys: every key under which the token can be revoked.
+        :returns: the outcome of an unrevoked token. ``None`` if nothing has changed and
+            the caller has to check the token and then call :meth:`rotate`, either because
+            it may be revoked, or because the store needs a statement for each.
         :raises OutcomeUnknownError: the store didn't acknowledge the statement.
         """
 

@@ -83,4 +83,5 @@ class _StoppedStore:
 class _StoppedSessions:
     """A store of sessions in which every operation fails."""
 
-    start = rotate = find = list_active = end = revoke_once = purge = inspect = _fail
+    start = rotate = rotate_unrevoked = find = list_active = _fail
+    end = revoke_once = purge = inspect = _fail

@@ -13,13 +13,12 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from .. import jwt_extended
 from .. import tokens
 from ..blocklist import check_loader
-from ..blocklist import is_blocked_before_swap
+from ..blocklist import is_blocked_by_app
 from ..claims import Claims
 from ..exceptions import InvalidTokenError
 from ..service import get_service
 from ..sessions.schemas import Refreshed
 from ..sessions.schemas import TokenData
-from ..stores.monotonic import read_uptime
 from ..tokens import describe
 from ..tokens import RefreshRejectedError
 from . import cookies
@@ -41,12 +40,11 @@ def refresh() -> Response:
     check_loader(current_app)
     limit_body(service.settings.max_token_length)
     header, claims = _verify_refresh()
-    checked_at = read_uptime()
-    if is_blocked_before_swap(header, claims):
+    if is_blocked_by_app(header, claims):
         raise InvalidTokenError("Token has been revoked")
     sessions = t.cast("SessionService", service.sessions)
     try:
-        pair = sessions.refresh(claims, checked_at=checked_at)
+        pair = sessions.refresh(claims, checked_at=None)
     except RefreshRejectedError as e:
         raise InvalidTokenError(describe(e)) from e
     cookies.set_pair(pair)

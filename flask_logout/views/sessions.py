@@ -16,6 +16,7 @@ from ..exceptions import InvalidRequestError
 from ..revocation_keys import make_key
 from ..rotation import Session
 from ..service import get_service
+from ..sessions.listing import list_page
 from ..sessions.records import Owner
 from ..sessions.records import owner_of
 from ..sessions.schemas import encode_cursor
@@ -45,7 +46,7 @@ def list_sessions() -> Response:
         raise InvalidRequestError(page)
     owner = owner_of(claims)
     # One more tells whether there is another page.
-    found = _get_sessions().list_page(owner, page.limit + 1, page.after)
+    found = list_page(_get_sessions().store, owner, page.limit + 1, page.after)
     shown = found[: page.limit]
     data = SessionListData(
         sessions=[_describe(x, _current_key(owner, claims)) for x in shown],

@@ -52,13 +52,22 @@ START = f"""{_CLOCK}{_KEEP}
 if redis.call('EXISTS', KEYS[1]) == 0 then insert(3) end
 """
 
+# KEYS: ..., the revocations that would cover the token, unless they have been read.
 # ARGV: ..., the key of the user, the presented generation, the grace period, whether the
 # generation before can be presented later, expires_at, kept_until, the fields of the
 # session.
-# Returns the outcome and the generation.
+# Returns the outcome and the generation. If there is a revocation, changes nothing, and
+# returns "revoked" and the values.
 ROTATE = f"""{_CLOCK}{_KEEP}
 local owner, presented, grace = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local may_be_late, expires_at, kept_until = ARGV[6] == '1', ARGV[7], ARGV[8]
+
+if #KEYS > 2 then
+    local values = redis.call('MGET', unpack(KEYS, 3))
+    for _, value in ipairs(values) do
+        if value then return {{'revoked', values}} end
+    end
+end
 
 local old = redis.call('HMGET', KEYS[1],
     'subject_key', 'generation', 'parent', 'rotated_at', 'kept_until')

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from ...revocation import Revocation
 from ...rotation import is_ended
-from ...rotation import Outcome
 from ...rotation import Policy
 from ...rotation import Record
 from ...rotation import Rotation
@@ -64,7 +63,32 @@ class RedisSessions:
         arguments = [*_retention_of(session), *encode_session(session)]
         self._client.run_script(START, self._names_of(session), arguments)
 
-    def rotate(self, session: Session) -> Rotation:
+    def rotate(self, session: Session, *, is_second: bool = False) -> Rotation:
+        outcome, generation = self._rotate(session, [])
+        return Rotation(outcome, generation)
+
+    def rotate_unrevoked(
+        self, session: Session, keys: t.Collection[bytes]
+    ) -> Rotation | None:
+        # In a Cluster, revocations without a subject are in another slot.
+        if self._client.is_cluster:
+            return None
+        outcome, answer = self._rotate(session, keys)
+        if outcome != "revoked":
+            return Rotation(outcome, answer)
+        found = [
+            decode(key, value)
+            for key, value in zip(keys, answer, strict=True)
+            if value is not None
+        ]
+        return None if is_ended(session, found) else self.rotate(session)
+
+    def _rotate(
+        self, session: Session, keys: t.Collection[bytes]
+    ) -> tuple[t.Any, t.Any]:
+        """Run the script, and return the outcome and what follows it."""
+        slot = self._revocations.slot_of(session.subject)
+        names = [self._names.make(slot, key) for key in keys]
         arguments = [
             *_retention_of(session),
             session.subject_key,
@@ -75,9 +99,9 @@ class RedisSessions:
             _or_empty(to_number(session.kept_until)),
             *encode_session(session),
         ]
-        answer = self._run_rotate(ROTATE, self._names_of(session), arguments)
-        outcome, generation = answer
-        return Rotation(t.cast(Outcome, outcome.decode()), generation)
+        names = [*self._names_of(session), *names]
+        outcome, answer = self._run_rotate(ROTATE, names, arguments)
+        return outcome.decode(), answer
 
     def find(self, key: bytes, *, subject: str | None) -> Record | None:
         name = self._names.make_session(self._revocations.slot_of(subject), key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import typing as t
 from datetime import datetime
 from datetime import timedelta
@@ -10,6 +11,7 @@ from datetime import timezone
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from ...exceptions import ConfigError
 from ...revocation_keys import KEY_SIZE
 
 DIALECTS = {
@@ -42,12 +44,24 @@ _STATEMENT_NOW: dict[str, t.Any] = {
     "mysql": sa.func.utc_timestamp(sa.literal_column("6")),
 }
 
-
 _AGO = {
     "postgresql": "statement_timestamp() - interval '%f seconds'",
     "sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f000', 'now', '-%f seconds')",
     "mysql": "utc_timestamp(6) - interval %f second",
 }
+
+
+def require_returning(dialect: sa.Dialect) -> None:
+    """Reject versions of SQLite without RETURNING.
+
+    :raises ConfigError: if Python uses one.
+    """
+    if dialect.name == "sqlite" and sqlite3.sqlite_version_info < (3, 35):
+        raise ConfigError(
+            f"LOGOUT_SESSIONS needs SQLite 3.35 or later, but Python uses"
+            f" {sqlite3.sqlite_version}. Upgrade SQLite, or store sessions in another"
+            " database, see LOGOUT_STORE_URI."
+        )
 
 
 def statement_now(dialect: str) -> sa.ColumnElement[t.Any]:

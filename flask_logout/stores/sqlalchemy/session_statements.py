@@ -16,6 +16,7 @@ from .dialects import KEY
 from .dialects import made_within
 from .dialects import NOW
 from .dialects import statement_now
+from .statements import is_covered
 
 # On MySQL, a statement answers with one number: the generation, and one of these.
 OUTCOMES: tuple[Outcome, ...] = ("adopted", "rotated", "repeated", "replaced")
@@ -48,7 +49,9 @@ def make_insert_once(
     return once.returning(table.c.key)
 
 
-def make_rotate(table: sa.Table, policy: Policy, dialect: str) -> sa.Update:
+def make_rotate(
+    table: sa.Table, revocations: sa.Table, policy: Policy, dialect: str, covering: int
+) -> sa.Update:
     """Build the compare-and-swap of a refresh.
 
     It changes no row if the session is unknown, or if the token must be rejected. It
@@ -56,8 +59,11 @@ def make_rotate(table: sa.Table, policy: Policy, dialect: str) -> sa.Update:
     inserted id is the generation times 4 plus the index of the outcome.
 
     :param table: the table of sessions.
+    :param revocations: the table of revocations.
     :param policy: how the app rotates.
     :param dialect: one of the values of :data:`.DIALECTS`.
+    :param covering: the number of keys under which the token can be revoked, or 0 if that
+        has been checked.
     """
     column = table.c
     # Evaluate the clock once. Otherwise two conditions could see two times.
@@ -72,6 +78,10 @@ def make_rotate(table: sa.Table, policy: Policy, dialect: str) -> sa.Update:
         column.subject_key == sa.bindparam("owner", type_=KEY),
         sa.or_(is_current, may_retry),
     )
+    if covering:
+        own = _bind(column.key), _bind(column.any_issuer_key)
+        began_at = sa.bindparam("began_at", type_=INSTANT)
+        mine &= ~is_covered(revocations, covering, began_at, own)
     following = sa.case((is_current, presented + 1), else_=column.generation + 1)
     generation = sa.case((is_repeated, column.generation), else_=following)
     parent = sa.case((is_repeated, column.parent), else_=presented)
@@ -156,33 +166,14 @@ def make_list(
     :param is_first: whether it is the first page.
     """
     column, revoked = table.c, revocations.c
-    own = [
-        sa.exists().where(revoked.key == key)
-        for key in (column.key, column.any_issuer_key)
-    ]
-    is_spared = sa.and_(
-        revoked.spared_session.in_([column.key, column.any_issuer_key]),
-        sa.or_(
-            revoked.spared_after.is_(None), column.created_at > revoked.spared_after
-        ),
-    )
-    is_covered = sa.and_(
-        revoked.key.in_(sa.bindparam(f"key_{i}", type_=KEY) for i in range(covering)),
-        sa.or_(
-            revoked.cutoff.is_(None),
-            sa.and_(
-                column.created_at <= revoked.cutoff,
-                # Comparisons with NULL are neither true nor false.
-                sa.func.coalesce(sa.case((is_spared, 0)), 1) == 1,
-            ),
-        ),
-    )
+    keys = column.key, column.any_issuer_key
+    own = [sa.exists().where(revoked.key == key) for key in keys]
     now = sa.bindparam("now", type_=INSTANT)
     query = sa.select(table).where(
         column.subject_key == sa.bindparam("owner", type_=KEY),
         sa.or_(column.expires_at.is_(None), column.expires_at > now),
         *(~x for x in own),
-        ~sa.exists().where(is_covered),
+        ~is_covered(revocations, covering, column.created_at, keys),
     )
     if not is_first:
         created_at = sa.bindparam("created_at", type_=INSTANT)

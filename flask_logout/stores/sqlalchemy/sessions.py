@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 import typing as t
 from datetime import datetime
+from datetime import timedelta
 from functools import lru_cache
 from functools import partial
 
 import sqlalchemy as sa
 
-from ...exceptions import ConfigError
 from ...exceptions import StoreUnavailableError
 from ...revocation import Revocation
 from ...rotation import Policy
@@ -25,6 +24,7 @@ from ..sessions import Position
 from .compiled import Change
 from .compiled import Changed
 from .dialects import DIALECTS
+from .dialects import require_returning
 from .dialects import to_utc
 from .engine import OwnEngine
 from .escaping import Texts
@@ -40,6 +40,7 @@ from .session_statements import OUTCOMES
 from .session_table import make_session_table
 from .session_table import name_session_table
 from .session_table import SESSION_TEXTS
+from .statements import bind_keys
 from .store import SQLAlchemyStore
 
 if t.TYPE_CHECKING:
@@ -48,8 +49,11 @@ if t.TYPE_CHECKING:
 # The number of times that a swap is attempted while other swaps interfere.
 _ATTEMPTS = 5
 
-# The first version with RETURNING.
-_SQLITE = (3, 35)
+# The columns that the compare-and-swap sets, and those that it compares with revocations.
+_SWAPPED = ("parent", "expires_at", "kept_until")
+_COMPARED = ("key", "any_issuer_key")
+# A column may have truncated the fraction of a cutoff.
+_LOST_FRACTION = timedelta(seconds=1)
 
 
 class SQLAlchemySessions:
@@ -67,29 +71,36 @@ class SQLAlchemySessions:
         name = name_session_table(revocations.table.name)
         self.table = make_session_table(revocations.table.metadata, name)
         self._texts = Texts(self.table, self._engine, SESSION_TEXTS)
-        self._dialect = _check_dialect(self._engine.dialect)
+        require_returning(self._engine.dialect)
+        self._dialect = DIALECTS[self._engine.dialect.name]
+        # MySQL and MariaDB lock what a statement reads before it writes, so a check in the
+        # same statement would block logouts.
+        self._needs_two = self._dialect == "mysql"
         # Each object is built once, because SQLAlchemy caches what it compiles from it.
         table, dialect = self.table, self._dialect
         now = {"last_seen_at"}
         self._start = make_insert_once(table, now, dialect)
         self._adopt = make_insert_once(table, now | {"rotated_at"}, dialect)
-        self._rotate = make_rotate(table, policy, dialect)
+        self._rotate = lru_cache(maxsize=16)(
+            partial(make_rotate, table, revocations.table, policy, dialect)
+        )
         self._find = make_find_session(table, policy, dialect)
         self._end = make_end(table, revocations.table, dialect)
         self._once = make_insert_once(revocations.table, {"revoked_at"}, dialect)
-        self._list = lru_cache(maxsize=64)(
-            partial(make_list, self.table, revocations.table)
-        )
+        self._list = lru_cache(maxsize=64)(partial(make_list, table, revocations.table))
 
     def start(self, session: Session) -> None:
         self._insert(session, self._start)
 
-    def rotate(self, session: Session) -> Rotation:
+    def rotate(self, session: Session, *, is_second: bool = False) -> Rotation:
         presented = _presented_by(session)
+        # If the statement has just changed nothing, read the record first.
+        is_swap_due = not is_second or self._needs_two
         for _ in range(_ATTEMPTS):
-            swapped = self._swap(session, presented)
+            swapped = self._swap(session) if is_swap_due else None
             if swapped is not None:
                 return swapped
+            is_swap_due = True
             record = self.find(session.key, subject=session.subject)
             found = rotate(record, session.subject_key, presented, self._policy)
             if found.outcome in REJECTED:
@@ -98,6 +109,11 @@ class SQLAlchemySessions:
                 return found
             # Another refresh has changed the record since the swap.
         raise StoreUnavailableError("other refreshes keep changing this session")
+
+    def rotate_unrevoked(
+        self, session: Session, keys: t.Collection[bytes]
+    ) -> Rotation | None:
+        return None if self._needs_two else self._swap(session, keys)
 
     def find(self, key: bytes, *, subject: str | None) -> Record | None:
         rows = self._engine.query(self._find, {"session_key": key})
@@ -116,7 +132,7 @@ class SQLAlchemySessions:
         after: Position | None = None,
         limit: int,
     ) -> list[Session]:
-        bound: dict[str, t.Any] = {f"key_{i}": x for i, x in enumerate(covering)}
+        bound = bind_keys(covering)
         bound |= {"owner": subject_key, "now": now, "page_size": limit}
         if after is not None:
             bound |= {"created_at": after.created_at, "session_key": after.key}
@@ -146,15 +162,23 @@ class SQLAlchemySessions:
         bound = bind_values({**vars(fitted), "rotated_at": None})
         return self._count(self._change(statement, bound)) == 1
 
-    def _swap(self, session: Session, presented: int) -> Rotation | None:
-        """Run the compare-and-swap, and return ``None`` if it changed nothing."""
-        values = {
-            "parent": presented,
-            "expires_at": session.expires_at,
-            "kept_until": session.kept_until,
-        }
-        bound = {"session_key": session.key, "owner": session.subject_key}
-        done = self._change(self._rotate, bound | bind_values(values))
+    def _swap(
+        self, session: Session, keys: t.Collection[bytes] = ()
+    ) -> Rotation | None:
+        """Run the compare-and-swap, and return ``None`` if it changed nothing.
+
+        :param keys: the keys under which there must be no revocation of the session.
+        """
+        presented = _presented_by(session)
+        names = (*_SWAPPED, *_COMPARED) if keys else _SWAPPED
+        bound = bind_values({name: getattr(session, name) for name in names})
+        bound |= {"session_key": session.key, "owner": session.subject_key}
+        if keys:
+            bound |= {
+                **bind_keys(keys),
+                "began_at": session.created_at - _LOST_FRACTION,
+            }
+        done = self._change(self._rotate(len(keys)), bound)
         if self._dialect == "mysql":
             generation, outcome = divmod(done.last_id or 0, len(OUTCOMES))
             return Rotation(OUTCOMES[outcome], generation) if outcome else None
@@ -207,16 +231,6 @@ class SQLAlchemySessions:
 
 def _presented_by(session: Session) -> int:
     return t.cast(int, session.parent)
-
-
-def _check_dialect(dialect: sa.Dialect) -> str:
-    if dialect.name == "sqlite" and sqlite3.sqlite_version_info < _SQLITE:
-        raise ConfigError(
-            f"LOGOUT_SESSIONS needs SQLite 3.35 or later, but Python uses"
-            f" {sqlite3.sqlite_version}. Upgrade SQLite, or store sessions in another"
-            " database, see LOGOUT_STORE_URI."
-        )
-    return DIALECTS[dialect.name]
 
 
 def _to_session(row: sa.Row[t.Any]) -> Session:

@@ -32,6 +32,40 @@ def make_find(table: sa.Table, count: int, dialect: str) -> Query:
     return sa.union_all(*(select.where(table.c.key == key) for key in keys))
 
 
+def is_covered(
+    table: sa.Table,
+    count: int,
+    began_at: sa.ColumnElement[t.Any],
+    own: t.Sequence[sa.ColumnElement[t.Any]],
+) -> sa.Exists:
+    """Express :func:`.is_ended` in SQL, for the revocations under ``count`` keys.
+
+    :param began_at: when the session began.
+    :param own: the keys of the session.
+    """
+    revoked = table.c
+    is_spared = sa.and_(
+        revoked.spared_session.in_(own),
+        sa.or_(revoked.spared_after.is_(None), began_at > revoked.spared_after),
+    )
+    return sa.exists().where(
+        revoked.key.in_(sa.bindparam(f"key_{i}", type_=KEY) for i in range(count)),
+        sa.or_(
+            revoked.cutoff.is_(None),
+            sa.and_(
+                began_at <= revoked.cutoff,
+                # Comparisons with NULL are neither true nor false.
+                sa.func.coalesce(sa.case((is_spared, 0)), 1) == 1,
+            ),
+        ),
+    )
+
+
+def bind_keys(keys: t.Collection[bytes]) -> dict[str, t.Any]:
+    """Return the parameters of a statement of this module or with :func:`is_covered`."""
+    return {f"key_{i}": key for i, key in enumerate(keys)}
+
+
 def make_add(table: sa.Table, count: int, dialect: str) -> sa.Insert:
     """Build the upsert of ``count`` revocations.
 

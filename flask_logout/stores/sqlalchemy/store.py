@@ -29,6 +29,7 @@ from .escaping import Texts
 from .pages import Cursor
 from .pages import Pages
 from .purging import delete_passed
+from .statements import bind_keys
 from .statements import make_add
 from .statements import make_find
 
@@ -116,7 +117,7 @@ class SQLAlchemyStore:
     def find(
         self, keys: t.Collection[bytes], *, subject: str | None | EllipsisType = ...
     ) -> list[Revocation]:
-        bound = {f"key_{i}": key for i, key in enumerate(keys)}
+        bound = bind_keys(keys)
         dialect = DIALECTS[self.engine.dialect.name]
         rows = self.engine.query(self._find(len(bound), dialect), bound)
         return [_to_revocation(row) for row in rows]
