@@ -3,6 +3,7 @@
 An app without rotation, one that reads and then writes a row for each refresh token, and
 this package take turns on one server, in one process. The ratio is our median overhead
 divided by that of the rotation by hand; "low" and "high" hold nine in ten resamplings.
+With --delay, a proxy makes the way to the server longer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from flask_logout import LogoutExtension
 
 from .databases import DATABASES
 from .databases import new_database
+from .databases import port_of
+from .databases import with_port
+from .delay import delayed
 from .measuring import alternate
 from .measuring import overheads
 from .measuring import ratio
@@ -195,12 +199,13 @@ def _write_in_redis(url: str, jwt: JWTManager) -> Views:
     return start, refresh
 
 
-def measure(database: str, url: str, *, rounds: int) -> list[Row]:
+def measure(database: str, url: str, *, rounds: int, delay_ms: float = 0) -> list[Row]:
     """Measure on one database.
 
     :param database: its name.
     :param url: where it is, empty.
     :param rounds: how many rounds, 1 or more.
+    :param delay_ms: what the network adds to a round trip, in milliseconds.
     :returns: a line for the rotation by hand and one for us.
     """
     callers = {kind: make_caller(make_app(kind, url), kind) for kind in KINDS}
@@ -214,6 +219,7 @@ def measure(database: str, url: str, *, rounds: int) -> list[Row]:
         lines.append(
             {
                 "database": database,
+                "delay_ms": delay_ms,
                 "rotation": kind,
                 "request_us": spread(samples[kind]).median * 1e6,
                 "overhead_us": spread(overhead).median * 1e6,
@@ -227,18 +233,30 @@ def measure(database: str, url: str, *, rounds: int) -> list[Row]:
     return lines
 
 
+def _measure_at(name: str, url: str, rounds: int, delay_ms: float) -> list[Row]:
+    if not delay_ms:
+        return measure(name, url, rounds=rounds)
+    with delayed(port_of(url), delay_ms) as port:
+        distant = with_port(url, port)
+        return measure(name, distant, rounds=rounds, delay_ms=delay_ms)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = make_parser(__doc__)
     choices = (*DATABASES, "Redis")
     parser.add_argument("--database", choices=choices, action="append")
     parser.add_argument("--rounds", type=int, default=200, help="default: 200")
+    parser.add_argument("--delay", type=float, default=0, help="ms, default: 0")
     options = parser.parse_args()
+    if options.delay and "SQLite" in (options.database or ()):
+        parser.error("no network leads to SQLite, so --delay can't be used")
+    servers = choices[1:] if options.delay else choices
     lines: list[Row] = []
-    for name in options.database or (*DATABASES, "Redis"):
+    for name in options.database or servers:
         with new_database(name) as url:
             if url is not None:
-                lines += measure(name, url, rounds=options.rounds)
+                lines += _measure_at(name, url, options.rounds, options.delay)
     report("refresh", lines, options.json)
 
 

@@ -167,6 +167,8 @@ def _describe(revocations: t.Sequence[Revocation]) -> dict[str, t.Any]:
 
 
 def _log(level: int, event: str, /, **values: t.Any) -> None:
+    if not logger.isEnabledFor(level):
+        return
     # JSON escapes line breaks, so no value can forge a second line.
     known = {name: value for name, value in values.items() if value is not None}
     at = clock.now().isoformat(timespec="milliseconds")

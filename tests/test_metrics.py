@@ -179,17 +179,18 @@ def test_refreshes_and_purges_are_counted(
 
 
 def test_a_refused_refresh_is_counted(
-    make_app: MakeApp, reader: InMemoryMetricReader
+    make_app: MakeApp, reader: InMemoryMetricReader, config: dict[str, t.Any]
 ) -> None:
-    app = name(make_session_app(make_app, LOGOUT_METRICS=True))
+    app = name(make_session_app(make_app, LOGOUT_ENDPOINTS=["refresh"], **config))
     client = app.test_client()
     ada = claims_of(log_in(client).refresh)
     shared = {"sid": ada["sid"], "login_at": ada["login_at"], "generation": 0}
     with app.app_context():
         bob = create_refresh_token("bob", additional_claims=shared)
-    assert client.post("/renew", headers=bearer(bob)).status_code == 401
+    for url in ("/renew", "/auth/refresh"):
+        assert client.post(url, headers=bearer(bob)).status_code == 401
     found = read(reader, app)
-    assert found["refreshes", "refused"] == 1
+    assert found["refreshes", "refused"] == 2
     assert found["refreshes", "rotated"] == 0
 
 

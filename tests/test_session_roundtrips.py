@@ -131,7 +131,8 @@ def test_a_refresh_after_a_cutoff_takes_at_most_two(counted: Counted) -> None:
     warm(counted.app)
     with counted.app.app_context():
         LogoutExtension().revoke_user("bob")
-    time.sleep(0.01)
+    # A column may have truncated the cutoff, so logins of the same second need a check.
+    time.sleep(1.1)
     for _ in range(WARM):
         pair = renewed(client, log_in(client, "bob"))
         count = count_refresh(counted, client, pair, 200)

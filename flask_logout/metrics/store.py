@@ -22,9 +22,11 @@ _TIMED = frozenset(
         "purge",
         "revoke_once",
         "rotate",
+        "rotate_unrevoked",
         "start",
     }
 )
+_ROTATIONS = frozenset({"rotate", "rotate_unrevoked"})
 
 
 class Metrics(t.Protocol):
@@ -59,7 +61,7 @@ class MeasuredOperations:
             instruments().duration.record(seconds, attributes)
         if name == "purge" and found:
             instruments().purged.add(found, self._metrics.describe())
-        elif name == "rotate" and found[0] == "refused":
+        elif name in _ROTATIONS and found and found[0] == "refused":
             # No signal reports this outcome.
             self._metrics.refreshes["refused"].add()
         return found
