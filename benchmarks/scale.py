@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from flask import Flask
 
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 
 from .databases import new_database
 from .filling import fill

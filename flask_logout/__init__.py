@@ -17,7 +17,7 @@ Where things are, from top to bottom. ``pyproject.toml`` lists all layers:
 ``stores``
     Where revocations and sessions are stored, with one package for each engine.
 
-``rotation``, ``revocation``, ``claims``, ``revocation_keys``
+``domain``
     The rules. They know no framework and no engine.
 
 The packages ``metrics``, ``openapi_document``, ``testing``, and ``upstreams`` are optional.
@@ -29,6 +29,8 @@ import typing as t
 from importlib import import_module
 
 if t.TYPE_CHECKING:
+    from .domain.revocation import Revocation as Revocation
+    from .domain.rotation import Session as Session
     from .exceptions import ConfigError as ConfigError
     from .exceptions import ExternalAPIError as ExternalAPIError
     from .exceptions import InvalidRequestError as InvalidRequestError
@@ -37,8 +39,6 @@ if t.TYPE_CHECKING:
     from .exceptions import StoreUnavailableError as StoreUnavailableError
     from .extension import LogoutExtension as LogoutExtension
     from .openapi_document import openapi as openapi
-    from .revocation import Revocation as Revocation
-    from .rotation import Session as Session
     from .schemas import ErrorItem as ErrorItem
     from .signals import logged_out as logged_out
     from .signals import reuse_detected as reuse_detected
@@ -65,8 +65,8 @@ _MODULES = {
     "LogoutTokens": "tokens.pair",
     "OutcomeUnknownError": "exceptions",
     "RefreshRejectedError": "tokens",
-    "Revocation": "revocation",
-    "Session": "rotation",
+    "Revocation": "domain.revocation",
+    "Session": "domain.rotation",
     "StoreUnavailableError": "exceptions",
     "TokenPair": "tokens.minting",
     "logged_out": "signals",

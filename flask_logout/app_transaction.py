@@ -9,13 +9,13 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import clock
+from .domain.revocation import postpone
+from .domain.revocation import Revocation
 from .exceptions import OutcomeUnknownError
 from .exceptions import StoreUnavailableError
 from .reporting import report_revoked
 from .reporting import report_unavailable
 from .reporting import reporting
-from .revocation import postpone
-from .revocation import Revocation
 from .stores import LONGEST_WRITE
 from .stores import Store
 from .stores.monotonic import read_uptime

@@ -10,12 +10,12 @@ import logging
 import typing as t
 
 from . import clock
-from .revocation import Kind
-from .revocation import Revocation
-from .revocation import storable
+from .domain.revocation import Kind
+from .domain.revocation import Revocation
+from .domain.revocation import storable
 
 if t.TYPE_CHECKING:
-    from .rotation import Outcome
+    from .domain.rotation import Outcome
 
 logger = logging.getLogger("flask_logout")
 

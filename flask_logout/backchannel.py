@@ -15,12 +15,12 @@ import jwt
 from flask import current_app
 
 from . import tokens
-from .claims import Claims
 from .config.backchannel import Provider
 from .config.jwt_settings import read_leeway
+from .domain.claims import Claims
+from .domain.revocation import Revocation
+from .domain.revocation_keys import make_key
 from .provider_keys import SigningKeys
-from .revocation import Revocation
-from .revocation_keys import make_key
 from .service import get_service
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"

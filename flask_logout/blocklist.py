@@ -13,7 +13,7 @@ from flask import Flask
 from flask import g
 from flask_jwt_extended import JWTManager
 
-from .claims import Claims
+from .domain.claims import Claims
 from .exceptions import ConfigError
 from .jwt_extended import blocklist_loader_of
 from .jwt_extended import is_default_loader

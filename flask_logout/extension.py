@@ -10,16 +10,16 @@ from flask_jwt_extended import JWTManager
 
 from . import blocklist
 from . import setup_conflicts
-from .app_loaders import BackchannelLoader
-from .app_loaders import ClientLoader
-from .app_loaders import Loaders
-from .claims import Claims
 from .cli.commands import logout as commands
 from .config import Settings
 from .config.jwt_settings import check_settings as check_jwt_settings
+from .domain.claims import Claims
 from .exceptions import ConfigError
 from .extension_revoking import RevokeMethods
 from .extension_sessions import SessionMethods
+from .registered_loaders import BackchannelLoader
+from .registered_loaders import ClientLoader
+from .registered_loaders import Loaders
 from .revocation_factory import RevocationMaker
 from .service import EXTENSION
 from .service import get_service
@@ -219,7 +219,7 @@ class LogoutExtension(RevokeMethods, SessionMethods):
 
 def _open_sessions(settings: Settings, store: Store) -> SessionService:
     # Imported here because most apps have no sessions.
-    from .rotation import Policy
+    from .domain.rotation import Policy
     from .sessions import SessionService
 
     policy = Policy(settings.rotation_grace, settings.rotation_late_retry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from . import tokens
-from .claims import Claims
+from .domain.claims import Claims
 from .service import get_service
 
 if t.TYPE_CHECKING:

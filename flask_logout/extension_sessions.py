@@ -12,8 +12,8 @@ from .service import get_service
 from .views import cookies
 
 if t.TYPE_CHECKING:
-    from .claims import Claims
-    from .rotation import Session
+    from .domain.claims import Claims
+    from .domain.rotation import Session
     from .tokens.minting import TokenPair
 
 

@@ -28,7 +28,7 @@ from flask_jwt_extended.view_decorators import _decode_jwt_from_query_string
 from flask_jwt_extended.view_decorators import _load_user
 from flask_jwt_extended.view_decorators import _verify_token_is_fresh
 
-from .claims import Claims
+from .domain.claims import Claims
 
 # Each returns the encoded token of the current request and its CSRF token.
 _Reader = t.Callable[[], tuple[str, t.Optional[str]]]

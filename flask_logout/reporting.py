@@ -9,9 +9,9 @@ from flask import Flask
 
 from . import audit
 from . import signals
+from .domain.revocation import Revocation
 from .exceptions import OutcomeUnknownError
 from .exceptions import StoreUnavailableError
-from .revocation import Revocation
 
 
 def report_revoked(app: Flask, revocations: t.Sequence[Revocation]) -> None:

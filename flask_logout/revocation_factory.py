@@ -6,22 +6,22 @@ import typing as t
 from dataclasses import replace
 
 from . import clock
-from .claims import Claims
-from .claims import session_of
-from .claims import subject_of
-from .claims import text
 from .config import jwt_settings
 from .config import Settings
-from .revocation import covers
-from .revocation import Kind
-from .revocation import Retention
-from .revocation import Revocation
-from .revocation import revoke_login
-from .revocation import revoke_one
-from .revocation import storable
-from .revocation_keys import ANY_ISSUER
-from .revocation_keys import Issuer
-from .revocation_keys import make_key
+from .domain.claims import Claims
+from .domain.claims import session_of
+from .domain.claims import subject_of
+from .domain.claims import text
+from .domain.revocation import covers
+from .domain.revocation import Kind
+from .domain.revocation import Retention
+from .domain.revocation import Revocation
+from .domain.revocation import revoke_login
+from .domain.revocation import revoke_one
+from .domain.revocation import storable
+from .domain.revocation_keys import ANY_ISSUER
+from .domain.revocation_keys import Issuer
+from .domain.revocation_keys import make_key
 from .tokens.longest_lifetime import LongestLifetime
 
 

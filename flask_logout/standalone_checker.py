@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePath
 
-from .claims import Claims
-from .claims import lookup_of
+from .domain.claims import Claims
+from .domain.claims import lookup_of
+from .domain.revocation import covers
 from .exceptions import ConfigError
-from .revocation import covers
 from .stores.factory import open_store
 
 _TABLE_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,39}")

@@ -13,8 +13,8 @@ from flask import Flask
 
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation_keys import make_key
-from flask_logout.rotation import Policy
+from flask_logout.domain.revocation_keys import make_key
+from flask_logout.domain.rotation import Policy
 from flask_logout.stores import Inspection
 from flask_logout.stores import Joined
 from flask_logout.stores import Page

@@ -10,10 +10,10 @@ from datetime import timezone
 from itertools import product
 
 from flask_logout import Revocation
-from flask_logout.revocation import Retention
-from flask_logout.revocation import revoke_login
-from flask_logout.revocation import revoke_one
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation import Retention
+from flask_logout.domain.revocation import revoke_login
+from flask_logout.domain.revocation import revoke_one
+from flask_logout.domain.revocation_keys import make_key
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
 FOREVER = Retention(timedelta(0), timedelta(0), None)

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation import merge
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation import merge
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores import Store
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 from flask_logout.stores.sqlalchemy.dialects import to_utc

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_logout.revocation import Revocation
-from flask_logout.revocation_keys import ANY_ISSUER
-from flask_logout.revocation_keys import make_key
-from flask_logout.rotation import Policy
-from flask_logout.rotation import Rotation
-from flask_logout.rotation import Session
+from flask_logout.domain.revocation import Revocation
+from flask_logout.domain.revocation_keys import ANY_ISSUER
+from flask_logout.domain.revocation_keys import make_key
+from flask_logout.domain.rotation import Policy
+from flask_logout.domain.rotation import Rotation
+from flask_logout.domain.rotation import Session
 from flask_logout.stores import Store
 from flask_logout.stores.sessions import Position
 from flask_logout.stores.sessions import SessionStore

@@ -23,9 +23,9 @@ from flask import Flask
 from flask_logout import openapi
 from flask_logout import Revocation
 from flask_logout import session_claims
-from flask_logout.claims import token_key
 from flask_logout.cli.commands import logout
 from flask_logout.cli.store_commands import delete_expired
+from flask_logout.domain.claims import token_key
 
 from .commands import drop_table
 from .commands import make_silent_app

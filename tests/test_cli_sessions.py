@@ -20,7 +20,7 @@ from flask import Flask
 from flask_logout import LogoutExtension
 from flask_logout import Session
 from flask_logout.cli.store_commands import delete_expired
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores.sessions import SessionStore
 
 from .commands import drop_table

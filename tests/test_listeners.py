@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 from flask_logout.stores.sqlalchemy.tracing import RELAY
 

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response
 
 from flask_logout import LogoutExtension
 from flask_logout import session_claims
-from flask_logout.claims import token_key
+from flask_logout.domain.claims import token_key
 
 from .conftest import MakeApp
 from .tokens import bearer

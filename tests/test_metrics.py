@@ -26,11 +26,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from flask_logout import ConfigError
 from flask_logout import LogoutExtension
+from flask_logout.domain.revocation import Kind
+from flask_logout.domain.rotation import Outcome
 from flask_logout.metrics import AppMetrics
 from flask_logout.metrics import MeasuredService
 from flask_logout.metrics.counters import Tally
-from flask_logout.revocation import Kind
-from flask_logout.rotation import Outcome
 from flask_logout.service import LogoutService
 
 from .conftest import MakeApp

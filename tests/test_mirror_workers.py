@@ -25,7 +25,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_logout import LogoutExtension
 from flask_logout import Revocation
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores import mirror as mirror_module
 from flask_logout.stores.sqlalchemy import pages
 

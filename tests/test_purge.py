@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from flask_logout import LogoutExtension
 from flask_logout import Revocation
 from flask_logout import session_claims
-from flask_logout.revocation import Kind
-from flask_logout.revocation import KINDS
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation import Kind
+from flask_logout.domain.revocation import KINDS
+from flask_logout.domain.revocation_keys import make_key
 
 from .ci import examples
 from .conftest import dispose

@@ -25,7 +25,7 @@ from redis.crc import key_slot
 
 from flask_logout import ConfigError
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation import KINDS
+from flask_logout.domain.revocation import KINDS
 from flask_logout.stores import Tally
 from flask_logout.stores.redis import RedisStore
 from flask_logout.stores.redis.inspection import log_problems

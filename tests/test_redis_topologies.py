@@ -17,7 +17,7 @@ from redis.crc import key_slot
 from flask_logout import ConfigError
 from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation import Revocation
+from flask_logout.domain.revocation import Revocation
 from flask_logout.stores.redis import RedisStore
 from flask_logout.stores.redis.url import read_url
 

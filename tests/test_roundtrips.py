@@ -17,7 +17,7 @@ from flask_jwt_extended import jwt_required
 from flask_jwt_extended import JWTManager
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 
 from .conftest import add_routes
 from .conftest import dispose

@@ -18,15 +18,15 @@ from hypothesis.stateful import rule
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import run_state_machine_as_test
 
-from flask_logout.revocation import merge
-from flask_logout.revocation import Revocation
-from flask_logout.rotation import is_ended
-from flask_logout.rotation import Policy
-from flask_logout.rotation import Record
-from flask_logout.rotation import REJECTED
-from flask_logout.rotation import rotate as rotate_in_theory
-from flask_logout.rotation import Rotation
-from flask_logout.rotation import Session
+from flask_logout.domain.revocation import merge
+from flask_logout.domain.revocation import Revocation
+from flask_logout.domain.rotation import is_ended
+from flask_logout.domain.rotation import Policy
+from flask_logout.domain.rotation import Record
+from flask_logout.domain.rotation import REJECTED
+from flask_logout.domain.rotation import rotate as rotate_in_theory
+from flask_logout.domain.rotation import Rotation
+from flask_logout.domain.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 
 from .ci import examples

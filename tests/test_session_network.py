@@ -13,8 +13,8 @@ import pytest
 
 from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
-from flask_logout.rotation import Record
-from flask_logout.rotation import Rotation
+from flask_logout.domain.rotation import Record
+from flask_logout.domain.rotation import Rotation
 
 from .proxy import proxied
 from .proxy import Proxy

@@ -13,9 +13,9 @@ import pytest
 
 from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
-from flask_logout.rotation import Record
-from flask_logout.rotation import Rotation
-from flask_logout.rotation import Session
+from flask_logout.domain.rotation import Record
+from flask_logout.domain.rotation import Rotation
+from flask_logout.domain.rotation import Session
 from flask_logout.stores.redis import sessions as sessions_module
 from flask_logout.stores.redis.records import to_milliseconds
 from flask_logout.stores.sessions import SessionTally

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import pytest
 
-from flask_logout.rotation import Policy
-from flask_logout.rotation import Record
-from flask_logout.rotation import REJECTED
-from flask_logout.rotation import rotate
+from flask_logout.domain.rotation import Policy
+from flask_logout.domain.rotation import Record
+from flask_logout.domain.rotation import REJECTED
+from flask_logout.domain.rotation import rotate
 
 LOADS = 100_000
 TABS = 3

@@ -15,15 +15,15 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_logout.revocation import Revocation
-from flask_logout.revocation_keys import make_key
-from flask_logout.rotation import is_ended
-from flask_logout.rotation import Policy
-from flask_logout.rotation import Record
-from flask_logout.rotation import REJECTED
-from flask_logout.rotation import rotate as rotate_in_theory
-from flask_logout.rotation import Rotation
-from flask_logout.rotation import Session
+from flask_logout.domain.revocation import Revocation
+from flask_logout.domain.revocation_keys import make_key
+from flask_logout.domain.rotation import is_ended
+from flask_logout.domain.rotation import Policy
+from flask_logout.domain.rotation import Record
+from flask_logout.domain.rotation import REJECTED
+from flask_logout.domain.rotation import rotate as rotate_in_theory
+from flask_logout.domain.rotation import Rotation
+from flask_logout.domain.rotation import Session
 from flask_logout.stores.sessions import SessionStore
 from flask_logout.stores.sessions import SessionTally
 from flask_logout.stores.sqlalchemy.session_statements import bind_values

@@ -32,10 +32,10 @@ from flask_logout import session_claims
 from flask_logout import session_refreshed
 from flask_logout import session_started
 from flask_logout import TokenPair
-from flask_logout.revocation import covers
-from flask_logout.revocation import Retention
-from flask_logout.revocation import Revocation
-from flask_logout.rotation import is_ended
+from flask_logout.domain.revocation import covers
+from flask_logout.domain.revocation import Retention
+from flask_logout.domain.revocation import Revocation
+from flask_logout.domain.rotation import is_ended
 from flask_logout.sessions.records import describe
 
 from .conftest import MakeApp

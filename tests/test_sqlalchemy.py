@@ -15,7 +15,7 @@ from flask_logout import ConfigError
 from flask_logout import LogoutExtension
 from flask_logout import OutcomeUnknownError
 from flask_logout import StoreUnavailableError
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores.sqlalchemy import SQLAlchemyStore
 from flask_logout.stores.sqlalchemy.pages import PAGE_SIZE
 

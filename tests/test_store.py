@@ -14,11 +14,11 @@ import pytest
 
 from flask_logout import Revocation
 from flask_logout import StoreUnavailableError
-from flask_logout.claims import lookup_of
-from flask_logout.revocation import covers
-from flask_logout.revocation import KINDS
-from flask_logout.revocation import merge
-from flask_logout.revocation_keys import make_key
+from flask_logout.domain.claims import lookup_of
+from flask_logout.domain.revocation import covers
+from flask_logout.domain.revocation import KINDS
+from flask_logout.domain.revocation import merge
+from flask_logout.domain.revocation_keys import make_key
 from flask_logout.stores import Store
 
 from .conftest import MakeApp

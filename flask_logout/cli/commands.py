@@ -10,11 +10,11 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from .. import tokens
+from ..domain.revocation import merge
+from ..domain.revocation import Revocation
 from ..exceptions import InvalidTokenError
 from ..openapi_document import openapi
 from ..openapi_document.security import read_locations
-from ..revocation import merge
-from ..revocation import Revocation
 from ..service import LogoutService
 from . import checks
 from .options import identify

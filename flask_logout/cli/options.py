@@ -13,7 +13,7 @@ from functools import wraps
 import click
 
 from .. import tokens
-from ..claims import text
+from ..domain.claims import text
 from ..exceptions import LogoutError
 from ..exceptions import StoreUnavailableError
 from ..service import get_service

@@ -7,8 +7,8 @@ import typing as t
 
 import click
 
-from ..revocation import Kind
-from ..revocation import Revocation
+from ..domain.revocation import Kind
+from ..domain.revocation import Revocation
 from ..stores import Tally
 
 

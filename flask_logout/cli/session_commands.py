@@ -19,7 +19,7 @@ from .printing import say
 from .printing import show_table
 
 if t.TYPE_CHECKING:
-    from ..rotation import Session
+    from ..domain.rotation import Session
 
 _LISTED_NOTHING = "so nothing was listed"
 

@@ -10,12 +10,12 @@ from datetime import timezone
 
 from flask import current_app
 
+from ..domain.revocation import Retention
+from ..domain.revocation_keys import ANY_ISSUER
+from ..domain.revocation_keys import Issuer
 from ..exceptions import ConfigError
 from ..jwt_extended import config as jwt_config
 from ..jwt_extended import LOCATIONS
-from ..revocation import Retention
-from ..revocation_keys import ANY_ISSUER
-from ..revocation_keys import Issuer
 from .value_types import LONGEST
 from .value_types import read_duration
 from .value_types import show

@@ -15,11 +15,11 @@ from dataclasses import field
 from flask import Flask
 
 from .. import signals
-from ..claims import Claims
+from ..domain.claims import Claims
+from ..domain.revocation import Kind
+from ..domain.revocation import Revocation
+from ..domain.rotation import Outcome
 from ..exceptions import StoreUnavailableError
-from ..revocation import Kind
-from ..revocation import Revocation
-from ..rotation import Outcome
 from ..service import LogoutService
 from ..stores import Store
 from .counters import Tally

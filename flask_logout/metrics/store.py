@@ -7,7 +7,7 @@ import typing as t
 from functools import partial
 from types import EllipsisType
 
-from ..revocation import Revocation
+from ..domain.revocation import Revocation
 from ..stores import Store
 from .counters import Tally
 from .instruments import instruments

@@ -6,11 +6,11 @@ from flask import Flask
 
 from .. import audit
 from .. import signals
-from ..claims import Claims
-from ..claims import generation_of
-from ..revocation import Revocation
-from ..rotation import Outcome
-from ..rotation import Session
+from ..domain.claims import Claims
+from ..domain.claims import generation_of
+from ..domain.revocation import Revocation
+from ..domain.rotation import Outcome
+from ..domain.rotation import Session
 
 
 def report_started(app: Flask, session: Session) -> None:

@@ -6,10 +6,10 @@ import typing as t
 
 from .. import clock
 from ..config import jwt_settings
+from ..domain.revocation_keys import user_keys
+from ..domain.rotation import Session
 from ..purging import current_app_object
 from ..reporting import reporting
-from ..revocation_keys import user_keys
-from ..rotation import Session
 from ..stores.sessions import Position
 from ..stores.sessions import SessionStore
 from .records import Owner

@@ -10,18 +10,18 @@ from flask import has_request_context
 from flask import request
 
 from .. import tokens
-from ..claims import Claims
-from ..claims import generation_of
-from ..claims import session_of
-from ..claims import subject_of
-from ..claims import text
 from ..config.value_types import Detail
-from ..revocation import latest
-from ..revocation import Retention
-from ..revocation import storable
-from ..revocation_keys import ANY_ISSUER
-from ..revocation_keys import make_key
-from ..rotation import Session
+from ..domain.claims import Claims
+from ..domain.claims import generation_of
+from ..domain.claims import session_of
+from ..domain.claims import subject_of
+from ..domain.claims import text
+from ..domain.revocation import latest
+from ..domain.revocation import Retention
+from ..domain.revocation import storable
+from ..domain.revocation_keys import ANY_ISSUER
+from ..domain.revocation_keys import make_key
+from ..domain.rotation import Session
 
 _DETAILS: tuple[Detail, ...] = t.get_args(Detail)
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)

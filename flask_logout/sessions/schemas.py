@@ -12,9 +12,9 @@ from datetime import timezone
 
 from pydantic import Field
 
+from ..domain.revocation_keys import KEY_SIZE
+from ..domain.rotation import Session
 from ..request_validation import error_item
-from ..revocation_keys import KEY_SIZE
-from ..rotation import Session
 from ..schemas import EmptyData
 from ..schemas import Envelope
 from ..schemas import ErrorItem

@@ -8,14 +8,14 @@ from datetime import datetime
 from datetime import timedelta
 from types import EllipsisType
 
-from ..revocation import Kind
-from ..revocation import Revocation
+from ..domain.revocation import Kind
+from ..domain.revocation import Revocation
 
 if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
     from sqlalchemy.orm import Session
 
-    from ..rotation import Policy
+    from ..domain.rotation import Policy
     from .sessions import SessionStore
 
     AppSession = Session | scoped_session[t.Any]

@@ -16,8 +16,8 @@ from datetime import timedelta
 from enum import Enum
 from types import EllipsisType
 
+from ..domain.revocation import Revocation
 from ..exceptions import StoreUnavailableError
-from ..revocation import Revocation
 from . import Inspection
 from . import Joined
 from . import Page
@@ -28,7 +28,7 @@ from .monotonic import Clock
 from .monotonic import read_uptime
 
 if t.TYPE_CHECKING:
-    from ..rotation import Policy
+    from ..domain.rotation import Policy
     from . import AppSession
     from .sessions import SessionStore
 

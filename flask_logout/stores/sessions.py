@@ -6,10 +6,10 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..revocation import Revocation
-from ..rotation import Record
-from ..rotation import Rotation
-from ..rotation import Session
+from ..domain.revocation import Revocation
+from ..domain.rotation import Record
+from ..domain.rotation import Rotation
+from ..domain.rotation import Session
 
 
 @dataclass(frozen=True)

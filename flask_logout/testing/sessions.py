@@ -15,7 +15,7 @@ from .types import TokenPair
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from ..rotation import Session
+    from ..domain.rotation import Session
 
 _NO_SESSIONS = """\
 The app under test has no sessions, which {fixture} needs. Set LOGOUT_SESSIONS to True in

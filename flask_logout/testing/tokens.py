@@ -22,13 +22,13 @@ from jwt.utils import base64url_decode
 from jwt.utils import base64url_encode
 
 from .. import tokens
-from ..claims import subject_of
 from ..config.jwt_settings import read_leeway
+from ..domain.claims import subject_of
+from ..domain.rotation import Policy
 from ..exceptions import InvalidTokenError
 from ..extension import LogoutExtension
 from ..jwt_extended import blocklist_loader_of
 from ..jwt_extended import config
-from ..rotation import Policy
 from ..service import EXTENSION
 from ..service import LogoutService
 

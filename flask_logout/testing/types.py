@@ -12,7 +12,7 @@ if t.TYPE_CHECKING:
 
     from werkzeug.test import TestResponse
 
-    from ..rotation import Session
+    from ..domain.rotation import Session
 
 
 class TokenPair(t.NamedTuple):

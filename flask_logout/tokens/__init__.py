@@ -16,9 +16,9 @@ from flask_jwt_extended.exceptions import RevokedTokenError
 from jwt import PyJWTError
 
 from .. import clock
-from ..claims import Claims
-from ..claims import text
 from ..config.jwt_settings import read_leeway
+from ..domain.claims import Claims
+from ..domain.claims import text
 from ..exceptions import InvalidTokenError
 from ..jwt_extended import config
 from ..jwt_extended import load_identity

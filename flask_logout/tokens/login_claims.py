@@ -17,11 +17,11 @@ from flask import has_request_context
 from flask import request
 
 from .. import clock
-from ..claims import began_at
-from ..claims import Claims
-from ..claims import generation_of
-from ..claims import replacement_sid
-from ..claims import session_of
+from ..domain.claims import began_at
+from ..domain.claims import Claims
+from ..domain.claims import generation_of
+from ..domain.claims import replacement_sid
+from ..domain.claims import session_of
 
 _TICK = 1e-6
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from .. import clock
-from ..claims import Claims
-from ..revocation import Retention
+from ..domain.claims import Claims
+from ..domain.revocation import Retention
 
 logger = logging.getLogger("flask_logout")
 

@@ -14,9 +14,9 @@ from flask_jwt_extended import create_refresh_token
 from flask_jwt_extended import get_current_user
 
 from .. import jwt_extended
-from ..claims import Claims
 from ..config.jwt_settings import LIFETIMES
 from ..config.jwt_settings import read_lifetime
+from ..domain.claims import Claims
 from .login_claims import session_claims
 
 OWN_CLAIMS = frozenset({"exp", "generation", "iat", "login_at", "sid"})

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from .. import tokens
-from ..claims import Claims
-from ..claims import subject_of
-from ..claims import text
 from ..config import Settings
+from ..domain.claims import Claims
+from ..domain.claims import subject_of
+from ..domain.claims import text
 from ..exceptions import InvalidRequestError
 from ..exceptions import InvalidTokenError
 from ..request_validation import error_item

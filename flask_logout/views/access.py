@@ -16,7 +16,7 @@ from werkzeug.wsgi import get_input_stream
 
 from .. import jwt_extended
 from .. import tokens
-from ..claims import Claims
+from ..domain.claims import Claims
 from ..exceptions import InvalidTokenError
 
 BODY_OVERHEAD = 1 << 16

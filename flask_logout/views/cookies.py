@@ -15,7 +15,7 @@ from flask_jwt_extended import unset_access_cookies
 from flask_jwt_extended import unset_refresh_cookies
 
 from .. import tokens
-from ..claims import Claims
+from ..domain.claims import Claims
 from ..exceptions import InvalidTokenError
 from ..exceptions import StoreUnavailableError
 from ..jwt_extended import config

@@ -12,8 +12,8 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from .. import jwt_extended
 from .. import tokens
 from ..blocklist import check_loader
-from ..claims import Claims
-from ..claims import subject_of
+from ..domain.claims import Claims
+from ..domain.claims import subject_of
 from ..service import get_service
 from .oauth import authenticate_client
 from .oauth import make_response

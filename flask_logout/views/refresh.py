@@ -14,7 +14,7 @@ from .. import jwt_extended
 from .. import tokens
 from ..blocklist import check_loader
 from ..blocklist import is_blocked_by_app
-from ..claims import Claims
+from ..domain.claims import Claims
 from ..exceptions import InvalidTokenError
 from ..service import get_service
 from ..sessions.schemas import Refreshed

@@ -10,11 +10,11 @@ from flask import Response
 
 from .. import clock
 from ..blocklist import check_loader
-from ..claims import Claims
-from ..claims import session_of
+from ..domain.claims import Claims
+from ..domain.claims import session_of
+from ..domain.revocation_keys import make_key
+from ..domain.rotation import Session
 from ..exceptions import InvalidRequestError
-from ..revocation_keys import make_key
-from ..rotation import Session
 from ..service import get_service
 from ..sessions.listing import list_page
 from ..sessions.records import Owner

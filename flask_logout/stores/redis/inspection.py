@@ -6,10 +6,10 @@ import logging
 import typing as t
 from datetime import datetime
 
+from ...domain.revocation import Kind
+from ...domain.revocation import KINDS
+from ...domain.revocation import Revocation
 from ...exceptions import StoreUnavailableError
-from ...revocation import Kind
-from ...revocation import KINDS
-from ...revocation import Revocation
 from .. import Inspection
 from .. import Tally
 from .client import Client

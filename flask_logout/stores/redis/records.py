@@ -8,9 +8,9 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 
+from ...domain.revocation import Revocation
+from ...domain.revocation_keys import KEY_SIZE
 from ...exceptions import StoreUnavailableError
-from ...revocation import Revocation
-from ...revocation_keys import KEY_SIZE
 
 FOREIGN = (
     "Redis has a key that starts with LOGOUT_TABLE_NAME but was not written by"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ...domain.rotation import Record
+from ...domain.rotation import Session
 from ...exceptions import StoreUnavailableError
-from ...rotation import Record
-from ...rotation import Session
 from .records import FOREIGN
 from .records import to_instant
 from .records import to_number

@@ -6,12 +6,12 @@ import typing as t
 from datetime import datetime
 from datetime import timedelta
 
-from ...revocation import Revocation
-from ...rotation import is_ended
-from ...rotation import Policy
-from ...rotation import Record
-from ...rotation import Rotation
-from ...rotation import Session
+from ...domain.revocation import Revocation
+from ...domain.rotation import is_ended
+from ...domain.rotation import Policy
+from ...domain.rotation import Record
+from ...domain.rotation import Rotation
+from ...domain.rotation import Session
 from ..sessions import Position
 from .records import decode
 from .records import to_milliseconds

@@ -9,12 +9,12 @@ from datetime import timedelta
 from hashlib import blake2b
 from types import EllipsisType
 
+from ...domain.revocation import merge
+from ...domain.revocation import Revocation
+from ...domain.revocation import storable
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
-from ...revocation import merge
-from ...revocation import Revocation
-from ...revocation import storable
 from .. import Page
 from .client import Client
 from .inspection import log_problems
@@ -28,7 +28,7 @@ from .scripts import KEEP
 from .scripts import KEEP_OWNED
 
 if t.TYPE_CHECKING:
-    from ...rotation import Policy
+    from ...domain.rotation import Policy
     from .. import AppSession
     from .sessions import RedisSessions
 

@@ -16,11 +16,11 @@ from sqlalchemy.orm import scoped_session
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
+from ...domain.revocation import Revocation
 from ...exceptions import ConfigError
 from ...exceptions import LogoutError
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
-from ...revocation import Revocation
 from ..transaction import around_commit
 from .dialects import DIALECTS
 from .engine import OwnEngine

@@ -11,8 +11,8 @@ from datetime import timezone
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from ...domain.revocation_keys import KEY_SIZE
 from ...exceptions import ConfigError
-from ...revocation_keys import KEY_SIZE
 
 DIALECTS = {
     "cockroachdb": "postgresql",

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from ...revocation import Revocation
-from ...revocation import TEXT_SIZE
+from ...domain.revocation import Revocation
+from ...domain.revocation import TEXT_SIZE
 from .dialects import DIALECTS
 from .engine import OwnEngine
 
 if t.TYPE_CHECKING:
-    from ...rotation import Session
+    from ...domain.rotation import Session
 
 R = t.TypeVar("R", Revocation, "Session")
 

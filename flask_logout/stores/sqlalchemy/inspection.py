@@ -6,8 +6,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ...revocation import Kind
-from ...revocation import KINDS
+from ...domain.revocation import Kind
+from ...domain.revocation import KINDS
 from .. import Tally
 from .dialects import DIALECTS
 from .dialects import has_passed

@@ -9,8 +9,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite
 
-from ...rotation import Outcome
-from ...rotation import Policy
+from ...domain.rotation import Outcome
+from ...domain.rotation import Policy
 from .dialects import INSTANT
 from .dialects import KEY
 from .dialects import made_within

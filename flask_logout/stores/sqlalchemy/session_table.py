@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.schema import conv
 
+from ...domain.revocation import TEXT_SIZE
 from ...exceptions import ConfigError
-from ...revocation import TEXT_SIZE
 from .dialects import INSTANT
 from .dialects import KEY
 

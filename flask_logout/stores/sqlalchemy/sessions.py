@@ -10,14 +10,14 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from ...domain.revocation import Revocation
+from ...domain.rotation import Policy
+from ...domain.rotation import Record
+from ...domain.rotation import REJECTED
+from ...domain.rotation import rotate
+from ...domain.rotation import Rotation
+from ...domain.rotation import Session
 from ...exceptions import StoreUnavailableError
-from ...revocation import Revocation
-from ...rotation import Policy
-from ...rotation import Record
-from ...rotation import REJECTED
-from ...rotation import rotate
-from ...rotation import Rotation
-from ...rotation import Session
 from .. import LONGEST_WRITE
 from ..monotonic import read_uptime
 from ..sessions import Position

@@ -11,11 +11,11 @@ from types import EllipsisType
 
 import sqlalchemy as sa
 
+from ...domain.revocation import merge
+from ...domain.revocation import Revocation
 from ...exceptions import ConfigError
 from ...exceptions import OutcomeUnknownError
 from ...exceptions import StoreUnavailableError
-from ...revocation import merge
-from ...revocation import Revocation
 from .. import LONGEST_WRITE
 from .. import Page
 from ..monotonic import read_uptime
@@ -36,7 +36,7 @@ from .statements import make_find
 if t.TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
 
-    from ...rotation import Policy
+    from ...domain.rotation import Policy
     from .. import AppSession
     from .inspection import SQLAlchemyInspection
     from .sessions import SQLAlchemySessions

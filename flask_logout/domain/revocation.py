@@ -1,7 +1,4 @@
-"""Defines revocations, which tokens they cover, and how long to keep them.
-
-This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
-"""
+"""Defines revocations, which tokens they cover, and how long to keep them."""
 
 from __future__ import annotations
 

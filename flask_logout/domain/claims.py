@@ -1,7 +1,4 @@
-"""Reads the claims of tokens, and lists the keys under which they can be revoked.
-
-This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
-"""
+"""Reads the claims of tokens, and lists the keys under which they can be revoked."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A session counts the generations of its refresh token. Only the current generation and,
 for a short time, the one before it can be exchanged for new tokens.
-
-This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
 """
 
 from __future__ import annotations

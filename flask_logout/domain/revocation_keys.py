@@ -1,7 +1,4 @@
-"""Makes the keys under which tokens can be revoked.
-
-This module uses no Flask, SQL or clock. Its functions depend only on their arguments.
-"""
+"""Makes the keys under which tokens can be revoked."""
 
 from __future__ import annotations
 

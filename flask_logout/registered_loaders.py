@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .claims import Claims
+from .domain.claims import Claims
 
 ClientLoader = t.Callable[[str, str], object]
 """Takes the id and the secret of a client, and returns whether they are right."""
