@@ -158,8 +158,9 @@ def dispose(app: Flask) -> None:
     with app.app_context():
         if "logout" in app.extensions:
             app.extensions["logout"].store.close()
-        for engine in app.extensions["sqlalchemy"].engines.values():
-            engine.dispose()
+        if "sqlalchemy" in app.extensions:
+            for engine in app.extensions["sqlalchemy"].engines.values():
+                engine.dispose()
 
 
 @pytest.fixture

@@ -159,6 +159,20 @@ def opened(kind: str, folder: Path) -> t.Iterator[Opened]:
 
 
 @contextmanager
+def opened_with_url(kind: str, folder: Path) -> t.Iterator[tuple[Opened, str, str]]:
+    """Open a store of a kind, with its URL and the name of its table."""
+    with ExitStack() as stack:
+        if kind == "redis":
+            url = running_url()
+            yield stack.enter_context(opened_redis(url)), url, "with_sessions"
+            return
+        url = f"sqlite:///{folder / 'sessions.db'}"
+        if kind != "sqlite":
+            url = show(stack.enter_context(new_database(kind)))
+        yield stack.enter_context(opened_sql(url)), url, "logout_revocation"
+
+
+@contextmanager
 def opened_sql(url: str, timeout: timedelta = TIMEOUT) -> t.Iterator[InSQL]:
     """Create the tables in a SQL database."""
     store = open_own_database(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import typing as t
-from contextlib import contextmanager
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +24,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from flask_logout import LogoutExtension
 
 from .ci import examples
-from .conftest import new_database
-from .redis_servers import running_url
+from .conftest import dispose
 from .session_apps import add_session_routes
 from .session_apps import generation
 from .session_apps import log_in
@@ -35,9 +32,7 @@ from .session_apps import sid_of
 from .sessions import KINDS
 from .sessions import make_session
 from .sessions import Opened
-from .sessions import opened_redis
-from .sessions import opened_sql
-from .sessions import show
+from .sessions import opened_with_url
 from .tokens import bearer
 from .tokens import Pair
 
@@ -224,20 +219,6 @@ class Clients(RuleBasedStateMachine):
                 assert {x["id"] for x in listed} == {x.sid for x in live}
 
 
-@contextmanager
-def opened_with_url(kind: str, folder: Path) -> t.Iterator[tuple[Opened, str, str]]:
-    """Open a store of a kind, with its URL and the name of its table."""
-    with ExitStack() as stack:
-        if kind == "redis":
-            url = running_url()
-            yield stack.enter_context(opened_redis(url)), url, "with_sessions"
-            return
-        url = f"sqlite:///{folder / 'sessions.db'}"
-        if kind != "sqlite":
-            url = show(stack.enter_context(new_database(kind)))
-        yield stack.enter_context(opened_sql(url)), url, "logout_revocation"
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_ended_sessions_stay_ended_and_honest_clients_stay_logged_in(
     kind: str, tmp_path: Path
@@ -270,3 +251,4 @@ def test_ended_sessions_stay_ended_and_honest_clients_stay_logged_in(
                 suppress_health_check=list(HealthCheck),
             ),
         )
+        dispose(app)
